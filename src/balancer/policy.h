@@ -1,0 +1,35 @@
+/* The strategies, pure: which worker takes the next call. The gateway asks; no payload, no system call.
+ *
+ * RR: each call to the next worker in turn. FIFO: the free worker with the lowest number; when none is idle
+ * the one with the fewest calls in flight, lowest number first. WEIGHTED: the least (calls in flight + 1) /
+ * weight; among equals the one that has had the least for its weight. A worker takes calls while in_flight <
+ * window. */
+#ifndef FAAS_BALANCER_POLICY_H
+#define FAAS_BALANCER_POLICY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "balancer/table.h"
+
+struct policy_worker {
+    bool usable;        /* ready, not retiring */
+    uint32_t in_flight; /* sent and not answered */
+    uint32_t window;    /* how many it may have in flight */
+    uint32_t weight;    /* 1.. */
+    uint64_t pass;      /* the policy's: what it has had, in units of POLICY_PASS / weight */
+};
+
+struct policy {
+    enum policy_strategy strategy;
+    uint32_t next; /* RR: where the next turn starts */
+};
+
+/* A worker that joins starts level with the others. */
+void policy_join(struct policy_worker *workers, uint32_t count, uint32_t joined);
+
+/* The index of the worker that takes the next call, which the caller then counts in in_flight, or -1 when
+ * none can. */
+int policy_pick(struct policy *policy, struct policy_worker *workers, uint32_t count);
+
+#endif

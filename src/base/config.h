@@ -1,0 +1,54 @@
+/* Settings of an instance: each is a variable of the environment, a flag and a line of the configuration
+ * file, from one table. flag (`--data-dir DIR` or `--data-dir=DIR`) > environment (`FAAS_DATA_DIR`) > file
+ * (`data_dir = DIR`) > default. */
+#ifndef FAAS_BASE_CONFIG_H
+#define FAAS_BASE_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* X(field, VARIABLE, default, what it is) for texts; X(field, VARIABLE, default, min, max, what it is) for
+ * numbers. A default of -1 is computed (see config_load). */
+#define CONFIG_TEXTS(X)                                                                                      \
+    X(listen, "FAAS_LISTEN", "127.0.0.1:8080", "address and port of the gateway; port 0 = any")              \
+    X(data_dir, "FAAS_DATA_DIR", "./functions", "where deployed functions are kept")                         \
+    X(run_dir, "FAAS_RUN_DIR", "/tmp", "where the two sockets live")                                         \
+    X(log_dir, "FAAS_LOG_DIR", "./logs", "where the parts' logs go")                                         \
+    X(strategy, "FAAS_STRATEGY", "RR", "RR, FIFO or WEIGHTED")                                               \
+    X(weights, "FAAS_WEIGHTS", "", "weights of the workers by number, for WEIGHTED: 4,2,1; 1 where not given")
+#define CONFIG_NUMBERS(X)                                                                                    \
+    X(workers, "FAAS_WORKERS", 4, 1, 64, "WASM workers at start, and the least")                             \
+    X(workers_max, "FAAS_WORKERS_MAX", -1, 1, 64, "the most (4 x cores)")                                    \
+    X(queue_ms, "FAAS_QUEUE_MS", 5000, 1, 600000, "how long a call may wait for a worker, in ms")            \
+    X(builds, "FAAS_BUILDS", 2, 1, 64, "builds at a time")                                                   \
+    X(body_mb, "FAAS_BODY_MB", 16, 1, 1024, "largest request body, in MiB")                                  \
+    X(connections, "FAAS_CONNECTIONS", 10000, 1, 1000000, "connections at a time")                           \
+    X(buffer_mb, "FAAS_BUFFER_MB", 1024, 16, 65536, "memory for bodies and answers under way, in MiB")       \
+    X(memory_max_mb, "FAAS_MEMORY_MAX_MB", 1024, 16, 4096, "largest memory_mb of a function")                \
+    X(timeout_max_ms, "FAAS_TIMEOUT_MAX_MS", 900000, 10, 86400000, "largest timeout_ms of a function")       \
+    X(processes_per_function, "FAAS_PROCESSES", 4, 1, 256, "Node.js or Python processes a function may have")
+
+struct config {
+#define CONFIG_FIELD(field, variable, fallback, doc) char field[1024];
+    CONFIG_TEXTS(CONFIG_FIELD)
+#undef CONFIG_FIELD
+#define CONFIG_FIELD(field, variable, fallback, min, max, doc) int64_t field;
+    CONFIG_NUMBERS(CONFIG_FIELD)
+#undef CONFIG_FIELD
+};
+
+/* Reads the flags (those it knows are taken out of argv and *argc; `--help` is the caller's), the environment
+ * and the file that --config or FAAS_CONFIG names (that one must exist), else /etc/minifaas/minifaas.conf
+ * (may be missing). An unknown key of the file, a value that is no number or outside of its range is
+ * ERR_BAD_REQUEST and the message names it. strategy is checked and upper-cased. Relative directories stay as
+ * they are. */
+int config_load(struct config *ret_config, int *argc, char **argv, struct err *err);
+
+/* The table as help text, for --help. */
+void config_print_help(void);
+
+/* Puts every value into the environment, so that parts started from here see the same. */
+int config_export(const struct config *config, struct err *err);
+
+#endif

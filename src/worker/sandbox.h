@@ -1,0 +1,66 @@
+/* Starts a program inside a sandbox: one code path for builders and for the processes of Node.js and Python.
+ *
+ * Inside: user (when not root), mount, pid, ipc, uts and network namespaces; a minimal read-only root of bind
+ * mounts; a tmpfs /tmp of tmp_mb; /proc of its own pid namespace; /dev with null, zero, full, random,
+ * urandom; no capabilities, no_new_privs; rlimits; a memory and pids cgroup where one can be made. Process 1
+ * of the pid namespace is a tiny init that starts the program, reaps, notes the program's wait status, and
+ * ends when the program ends: all it had started ends with it, and killing the init ends all. The program
+ * never runs as process 1, and its pid inside is `inner_pid` (two processes never share one).
+ *
+ * The tier that was reached is probed once; a machine without namespaces gets rlimits and no_new_privs only,
+ * which is logged. */
+#ifndef FAAS_WORKER_SANDBOX_H
+#define FAAS_WORKER_SANDBOX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+enum { SANDBOX_BINDS_MAX = 32, SANDBOX_FDS_MAX = 16 };
+
+enum sandbox_tier { SANDBOX_RLIMITS, SANDBOX_NAMESPACES };
+
+struct sandbox_bind {
+    const char *source; /* on the host; skipped when it does not exist and `optional` */
+    const char *target; /* inside; NULL = the same path */
+    bool writable;
+    bool optional;
+};
+
+struct sandbox_spec {
+    const char *comm;    /* name of the init process: "builder", "spare-node"… */
+    const char *program; /* absolute path inside */
+    char *const *argv;
+    char *const *envp; /* the whole environment: nothing is inherited */
+    const char *cwd;   /* inside; NULL = /tmp */
+    struct sandbox_bind binds[SANDBOX_BINDS_MAX];
+    int bind_count;
+    int fds[SANDBOX_FDS_MAX]; /* fds[i] becomes descriptor i of the program; -1 = /dev/null; all others are
+                                 closed */
+    int fd_count;
+    uint32_t memory_mb; /* 0 = no limit */
+    uint32_t data_mb;   /* RLIMIT_DATA; 0 = none */
+    uint32_t processes; /* 0 = no limit */
+    uint32_t tmp_mb;
+    uint32_t cpu_s;      /* RLIMIT_CPU; 0 = none */
+    uint64_t file_bytes; /* RLIMIT_FSIZE; 0 = none */
+    uint32_t inner_pid;  /* 0 = any */
+    int page_fd;         /* memfd of a struct page that gets exit_status, or -1 */
+};
+
+struct sandbox_child {
+    pid_t pid;        /* of the init, as seen from here */
+    int pidfd;        /* owned */
+    char cgroup[128]; /* its name under the instance's cgroups, "" = none */
+};
+
+int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err);
+/* After the child was reaped: removes its cgroups. *ret_oom: the memory limit killed in it. *ret_processes:
+ * the process limit was hit. */
+void sandbox_finish(struct sandbox_child *child, bool *ret_oom, bool *ret_processes);
+enum sandbox_tier sandbox_probe(void);
+const char *sandbox_tier_name(enum sandbox_tier tier);
+
+#endif
