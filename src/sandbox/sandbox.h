@@ -9,8 +9,8 @@
  *
  * The tier that was reached is probed once; a machine without namespaces gets rlimits and no_new_privs only,
  * which is logged. */
-#ifndef FAAS_WORKER_SANDBOX_H
-#define FAAS_WORKER_SANDBOX_H
+#ifndef FAAS_SANDBOX_SANDBOX_H
+#define FAAS_SANDBOX_SANDBOX_H
 
 #include <stdbool.h>
 #include <stdint.h>
