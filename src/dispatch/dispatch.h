@@ -1,0 +1,93 @@
+/* Carries calls to workers and their answers back: queues, credit windows, pipes, deadlines.
+ *
+ * One thread. It connects to the server (which hands it the pipes of the workers) and to the load balancer
+ * (which hands it the shared table), and does without either while it is away. WASM calls go to the worker
+ * that the balancer's policy names, several in flight on one pipe; Node.js and Python calls go to a process
+ * of their function, one at a time; a plain script gets a fresh process for every call.
+ *
+ * dispatch_submit is followed by exactly one on_answer, perhaps before it returns. */
+#ifndef FAAS_DISPATCH_DISPATCH_H
+#define FAAS_DISPATCH_DISPATCH_H
+
+#include "balancer/policy.h"
+#include "base/loop.h"
+#include "dispatch/call.h"
+#include "dispatch/stats.h"
+#include "storage/storage.h"
+
+struct dispatch;
+
+/* What a function wrote to its log during a call or between calls. stream: 1 stdout, 2 stderr. */
+typedef void dispatch_on_log(void *context, struct storage_version *version, int stream,
+                             struct call_bytes text);
+/* Native code that a worker refused: make it again, then call dispatch_rebuilt. Calls of the version wait
+ * meanwhile. */
+typedef void dispatch_on_artefact(void *context, struct storage_version *version);
+/* err->code ERR_OK: the strategy is set. */
+typedef void dispatch_on_strategy(void *context, const struct err *err);
+
+struct dispatch_config {
+    struct loop *loop;       /* borrowed */
+    struct storage *storage; /* borrowed */
+    const char *run_dir;
+    enum policy_strategy strategy; /* until the balancer says otherwise */
+    uint32_t queue_ms;             /* how long a call may wait for a worker */
+    uint32_t queue_max;            /* calls that may wait per function */
+    uint32_t queue_all_max;        /* … in all */
+    uint32_t processes_per_function;
+    dispatch_on_log *on_log;
+    dispatch_on_artefact *on_artefact;
+    void *context;
+};
+
+int dispatch_new(const struct dispatch_config *config, struct dispatch **ret_dispatch, struct err *err);
+void dispatch_free(struct dispatch *dispatch);
+
+/* call: id, version, head, body, on_answer are set, the rest zero. Takes its own reference of the version. */
+void dispatch_submit(struct dispatch *dispatch, struct call *call);
+/* The client went away: a call that was not sent yet is answered with ERR_ABANDONED, any other goes on. */
+void dispatch_abandon(struct dispatch *dispatch, struct call *call);
+/* A fresh call id. */
+uint64_t dispatch_next_id(struct dispatch *dispatch);
+
+/* rebuilt false: the calls that wait are answered with ERR_ARTEFACT. */
+void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version, bool rebuilt);
+/* The version is no longer current: its processes end when they are idle. */
+void dispatch_retire(struct dispatch *dispatch, struct storage_version *version);
+/* The version's last reference is gone: releases what belongs to it (storage's release callback). */
+void dispatch_forget(struct dispatch *dispatch, struct storage_version *version);
+
+void dispatch_set_strategy(struct dispatch *dispatch, enum policy_strategy strategy,
+                           dispatch_on_strategy *on_strategy, void *context);
+/* New calls are answered with ERR_DRAINING. */
+void dispatch_drain(struct dispatch *dispatch);
+bool dispatch_is_idle(const struct dispatch *dispatch);
+/* A call would be served: a WASM worker is there. */
+bool dispatch_is_ready(const struct dispatch *dispatch);
+
+/* For describe and metrics. NULL when the version was never called. */
+const struct stats *dispatch_stats(const struct storage_version *version);
+uint32_t dispatch_queued(const struct storage_version *version);
+
+struct dispatch_worker {
+    uint32_t worker, generation, weight, in_flight;
+    int32_t pid;
+    enum runtime runtime;
+    const char *function; /* of a process; NULL for WASM */
+    const char *state;    /* "ready", "busy", "stalled", "loading", "retiring" */
+    uint64_t calls, mean_ns, restarts;
+};
+typedef void dispatch_on_worker(void *context, const struct dispatch_worker *worker);
+void dispatch_each_worker(const struct dispatch *dispatch, dispatch_on_worker *on_worker, void *context);
+
+struct dispatch_totals {
+    uint64_t worker_calls[TABLE_WORKERS]; /* answered, by worker number, over all generations */
+    uint64_t worker_restarts;
+    uint64_t crashes, withdrawn, killed;
+    uint32_t queued;
+    bool server_connected, balancer_connected;
+    enum policy_strategy strategy;
+};
+void dispatch_totals(const struct dispatch *dispatch, struct dispatch_totals *ret_totals);
+
+#endif
