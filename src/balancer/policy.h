@@ -1,9 +1,10 @@
 /* The strategies, pure: which worker takes the next call. The gateway asks; no payload, no system call.
  *
  * RR: each call to the next worker in turn. FIFO: the free worker with the lowest number; when none is idle
- * the one with the fewest calls in flight, lowest number first. WEIGHTED: the least (calls in flight + 1) /
- * weight; among equals the one that has had the least for its weight. A worker takes calls while in_flight <
- * window. */
+ * the one with the fewest calls in flight, lowest number first. WEIGHTED: the least calls in flight for its
+ * weight; among equals the one that has had the least for its weight, so that calls which come one after the
+ * other are shared out by weight too, and an idle worker is never passed over for a busy one. A worker takes
+ * calls while in_flight < window. */
 #ifndef FAAS_BALANCER_POLICY_H
 #define FAAS_BALANCER_POLICY_H
 
@@ -11,6 +12,9 @@
 #include <stdint.h>
 
 #include "balancer/table.h"
+
+/* What one call costs a worker of weight 1. */
+#define POLICY_PASS (1u << 20)
 
 struct policy_worker {
     bool usable;        /* ready, not retiring */
@@ -23,6 +27,7 @@ struct policy_worker {
 struct policy {
     enum policy_strategy strategy;
     uint32_t next; /* RR: where the next turn starts */
+    uint64_t pass; /* WEIGHTED: who has had less than this was away, and does not catch up */
 };
 
 /* A worker that joins starts level with the others. */
