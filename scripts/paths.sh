@@ -15,3 +15,6 @@ llhttp_dir=$cache_dir/llhttp-$llhttp_version
 
 # Debian's rustc with its WASM standard library, where no other has one: usr/bin/rustc.
 rust_dir=$cache_dir/rust-wasm
+
+# Python packages of the tests, by what tests/requirements.txt asks for: bin/python.
+venv_dir=$cache_dir/tests-$(sha256sum <"$root/tests/requirements.txt" 2>/dev/null | cut -c 1-12)
