@@ -1,0 +1,508 @@
+#include "dispatch/dispatch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "dispatch/dispatch_internal.h"
+
+static void dispatch_on_turn(void *context) {
+    struct dispatch *dispatch = context;
+    if (dispatch->ready_head)
+        wasm_pump(dispatch);
+    while (dispatch->dirty) {
+        struct link *link = dispatch->dirty;
+        dispatch->dirty = link->dirty_next;
+        link->dirty = false;
+        link_flush(link);
+    }
+}
+
+int dispatch_new(const struct dispatch_config *config, struct dispatch **ret_dispatch, struct err *err) {
+    uint32_t seed = 0;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return err_sys(err, "getrandom");
+    struct dispatch *dispatch = mem_zalloc(sizeof *dispatch);
+    dispatch->config = *config;
+    dispatch->loop = config->loop;
+    dispatch->next_id = (uint64_t)(seed >> 3) << 32 | 1; /* ids of two gateways in a row do not meet */
+    dispatch->strategy = config->strategy;
+    dispatch->server_fd = dispatch->balancer_fd = -1;
+    dispatch->sweep = (struct loop_timer){.on_timer = sweep_on_timer, .context = dispatch};
+    loop_at_turn_end(dispatch->loop, dispatch_on_turn, dispatch);
+    peers_start(dispatch);
+    *ret_dispatch = dispatch;
+    return 0;
+}
+
+static void dispatch_close_list(struct link *link) {
+    while (link) {
+        struct link *next = link->next;
+        link_close(link);
+        link = next;
+    }
+}
+
+void dispatch_free(struct dispatch *dispatch) {
+    if (!dispatch)
+        return;
+    peers_stop(dispatch);
+    loop_disarm(dispatch->loop, &dispatch->sweep);
+    for (uint32_t i = 0; i < TABLE_WORKERS; i++)
+        if (dispatch->wasm[i])
+            link_close(dispatch->wasm[i]);
+    dispatch_close_list(dispatch->retiring);
+    for (struct dispatch_function *function = dispatch->all; function; function = function->all_next) {
+        dispatch_close_list(function->processes);
+        function->processes = NULL;
+    }
+    table_unmap(dispatch->table);
+    free(dispatch);
+}
+
+uint64_t dispatch_next_id(struct dispatch *dispatch) {
+    return dispatch->next_id++;
+}
+
+struct dispatch_function *dispatch_function_of(struct dispatch *dispatch, struct storage_version *version) {
+    if (version->runtime_data)
+        return version->runtime_data;
+    struct dispatch_function *function = mem_zalloc(sizeof *function);
+    function->version = version;
+    function->all_next = dispatch->all;
+    if (dispatch->all)
+        dispatch->all->all_prev = function;
+    dispatch->all = function;
+    version->runtime_data = function;
+    return function;
+}
+
+void dispatch_forget(struct dispatch *dispatch, struct storage_version *version) {
+    struct dispatch_function *function = version->runtime_data;
+    if (!function)
+        return;
+    version->runtime_data = NULL;
+    const struct frame_header header = {.type = FRAME_UNLOAD, .format = FRAME_FORMAT, .key = version->key};
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i] && (function->loaded_mask >> i & 1)) {
+            link_send(dispatch->wasm[i], &header, (struct call_bytes){0}, (struct call_bytes){0});
+            dispatch_mark_dirty(dispatch, dispatch->wasm[i]);
+        }
+    if (function->all_prev)
+        function->all_prev->all_next = function->all_next;
+    else
+        dispatch->all = function->all_next;
+    if (function->all_next)
+        function->all_next->all_prev = function->all_prev;
+    free(function);
+}
+
+bool dispatch_may_run(const struct dispatch_function *function) {
+    uint32_t limit = function->version->meta.limits.concurrency;
+    return !function->blocked && (limit == 0 || function->in_flight < limit);
+}
+
+/* ---- queue ---- */
+
+static void dispatch_push(struct dispatch *dispatch, struct call *call, bool front) {
+    struct dispatch_function *function = dispatch_function_of(dispatch, call->version);
+    call->next = call->prev = NULL;
+    if (!function->queue_head) {
+        function->queue_head = function->queue_tail = call;
+    } else if (front) {
+        call->next = function->queue_head;
+        function->queue_head->prev = call;
+        function->queue_head = call;
+    } else {
+        call->prev = function->queue_tail;
+        function->queue_tail->next = call;
+        function->queue_tail = call;
+    }
+    if (function->queued++ == 0) {
+        function->waiting_prev = NULL;
+        function->waiting_next = dispatch->waiting;
+        if (dispatch->waiting)
+            dispatch->waiting->waiting_prev = function;
+        dispatch->waiting = function;
+    }
+    dispatch->queued++;
+    call_move(call, CALL_QUEUED);
+    sweep_arm(dispatch);
+}
+
+static void dispatch_unqueue(struct dispatch *dispatch, struct call *call) {
+    struct dispatch_function *function = call->version->runtime_data;
+    if (call->prev)
+        call->prev->next = call->next;
+    else
+        function->queue_head = call->next;
+    if (call->next)
+        call->next->prev = call->prev;
+    else
+        function->queue_tail = call->prev;
+    call->next = call->prev = NULL;
+    dispatch->queued--;
+    if (--function->queued > 0)
+        return;
+    wasm_unlist(dispatch, function);
+    if (function->waiting_prev)
+        function->waiting_prev->waiting_next = function->waiting_next;
+    else
+        dispatch->waiting = function->waiting_next;
+    if (function->waiting_next)
+        function->waiting_next->waiting_prev = function->waiting_prev;
+}
+
+struct call *dispatch_pop(struct dispatch *dispatch, struct dispatch_function *function) {
+    struct call *call = function->queue_head;
+    if (call)
+        dispatch_unqueue(dispatch, call);
+    return call;
+}
+
+static void dispatch_kick(struct dispatch *dispatch, struct dispatch_function *function) {
+    if (storage_lang_find(function->version->meta.lang)->runtime == RUNTIME_WASM)
+        wasm_list(dispatch, function);
+    else
+        processes_pump(dispatch, function);
+}
+
+void dispatch_requeue(struct dispatch *dispatch, struct call *call) {
+    dispatch_push(dispatch, call, true);
+    dispatch_kick(dispatch, call->version->runtime_data);
+}
+
+void dispatch_submit(struct dispatch *dispatch, struct call *call) {
+    struct dispatch_function *function = dispatch_function_of(dispatch, call->version);
+    storage_ref(call->version);
+    call->admitted_ns = loop_now_ns(dispatch->loop);
+    if (dispatch->draining) {
+        dispatch_fail(dispatch, call, ERR_DRAINING, "the platform is shutting down");
+        return;
+    }
+    bool wasm = call->version->meta.wasm;
+    if (wasm && !dispatch->ready_head && !function->queue_head && dispatch_may_run(function) &&
+        wasm_try_send(dispatch, call)) {
+        sweep_arm(dispatch);
+        return;
+    }
+    if (function->queued >= dispatch->config.queue_max) {
+        dispatch_fail(dispatch, call, ERR_LIMITED, "the function's queue is full");
+        return;
+    }
+    if (dispatch->queued >= dispatch->config.queue_all_max) {
+        dispatch_fail(dispatch, call, ERR_UNAVAILABLE, "too many calls wait");
+        return;
+    }
+    dispatch_push(dispatch, call, false);
+    dispatch_kick(dispatch, function);
+}
+
+void dispatch_abandon(struct dispatch *dispatch, struct call *call) {
+    if (call->state == CALL_QUEUED)
+        dispatch_fail(dispatch, call, ERR_ABANDONED, "the client went away");
+}
+
+/* ---- answers ---- */
+
+void dispatch_answer(struct dispatch *dispatch, struct call *call, const struct call_answer *answer) {
+    if (call->state == CALL_QUEUED)
+        dispatch_unqueue(dispatch, call);
+    if (call->link)
+        dispatch_unlink(dispatch, call);
+    struct storage_version *version = call->version;
+    struct dispatch_function *function = version->runtime_data;
+    call_move(call, CALL_ANSWERED);
+    function->stats.last_call_s = clock_real_ns() / CLOCK_NS_PER_S;
+    if (call->sent_ns) {
+        stats_observe(&function->stats.queue, answer->queue_ns);
+        stats_observe(&function->stats.start, answer->start_ns);
+        stats_observe(&function->stats.run, answer->run_ns);
+    }
+    call->on_answer(call, answer);
+    storage_unref(dispatch->config.storage, version);
+}
+
+void dispatch_fail(struct dispatch *dispatch, struct call *call, int code, const char *error) {
+    uint64_t now_ns = clock_now_ns();
+    struct call_answer answer = {.code = code, .error = error, .cold = call->cold};
+    answer.queue_ns = (call->sent_ns ? call->sent_ns : now_ns) - call->admitted_ns;
+    if (call->running_ns)
+        answer.run_ns = now_ns - call->running_ns;
+    dispatch_answer(dispatch, call, &answer);
+}
+
+void dispatch_fail_queue(struct dispatch *dispatch, struct dispatch_function *function, int code,
+                         const char *error) {
+    storage_ref(function->version); /* the last call may hold the last reference */
+    struct storage_version *version = function->version;
+    while (function->queue_head)
+        dispatch_fail(dispatch, function->queue_head, code, error);
+    storage_unref(dispatch->config.storage, version);
+}
+
+void dispatch_unlink(struct dispatch *dispatch, struct call *call) {
+    struct link *link = call->link;
+    struct dispatch_function *function = call->version->runtime_data;
+    link_free_slot(link, call);
+    function->in_flight--;
+    dispatch->in_flight--;
+    if (link->runtime == RUNTIME_WASM)
+        wasm_publish(dispatch, link);
+    if (function->queue_head)
+        wasm_list(dispatch, function);
+}
+
+void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct call *call) {
+    struct dispatch_function *function = call->version->runtime_data;
+    link_claim_slot(link, call);
+    function->in_flight++;
+    dispatch->in_flight++;
+    call->attempts++;
+    call->running_ns = 0;
+    call->sent_ns = loop_now_ns(dispatch->loop);
+    call_move(call, CALL_SENT);
+}
+
+void dispatch_mark_dirty(struct dispatch *dispatch, struct link *link) {
+    if (link->dirty)
+        return;
+    link->dirty = true;
+    link->dirty_next = dispatch->dirty;
+    dispatch->dirty = link;
+}
+
+void dispatch_send_call(struct link *link, struct call *call) {
+    struct frame_header header = {
+        .length = (uint32_t)(call->head.len + call->body.len),
+        .type = FRAME_CALL,
+        .format = FRAME_FORMAT,
+        .slot = call->slot,
+        .call_id = call->id,
+        .key = call->version->key,
+        .head_len = (uint32_t)call->head.len,
+    };
+    link_send(link, &header, call->head, call->body);
+}
+
+static void dispatch_head_number(struct buf *head, const char *name, uint64_t value) {
+    char text[24];
+    int len = snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    frame_head_add(head, name, text, (size_t)len);
+}
+
+static void dispatch_head_text(struct buf *head, const char *name, const char *value) {
+    frame_head_add(head, name, value, strlen(value));
+}
+
+void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source) {
+    const struct storage_meta *meta = &version->meta;
+    struct buf head = {0};
+    dispatch_head_text(&head, "FAAS_FUNCTION", meta->name);
+    dispatch_head_number(&head, "FAAS_VERSION", meta->version);
+    dispatch_head_text(&head, "id", meta->id);
+    dispatch_head_text(&head, "entry", meta->entry);
+    if (meta->module)
+        dispatch_head_text(&head, "module", "1");
+    if (meta->wasm) {
+        char hex[STORAGE_HASH_BYTES * 2 + 1];
+        for (size_t i = 0; i < STORAGE_HASH_BYTES; i++)
+            snprintf(hex + 2 * i, 3, "%02x", meta->native_hash[i]);
+        dispatch_head_text(&head, "hash", hex);
+        dispatch_head_text(&head, "engine", meta->engine);
+    }
+#define DISPATCH_LIMIT(field, fallback, min, max, unit, doc)                                                 \
+    dispatch_head_number(&head, "limit." #field, meta->limits.field);
+    LIMITS_TABLE(DISPATCH_LIMIT)
+#undef DISPATCH_LIMIT
+    struct frame_header header = {
+        .length = (uint32_t)(head.len + source.len),
+        .type = FRAME_LOAD,
+        .format = FRAME_FORMAT,
+        .key = version->key,
+        .head_len = (uint32_t)head.len,
+    };
+    if (head.failed)
+        link_kill(link);
+    else
+        link_send(link, &header, (struct call_bytes){head.data, head.len}, source);
+    buf_fini(&head);
+}
+
+/* An `error=` entry of the answer's head, copied to text. */
+static bool dispatch_find_error(const struct frame_answer_view *view, char *text, size_t size) {
+    size_t at = 0, name_len, value_len;
+    const char *name, *value;
+    while (frame_head_next(view->head, view->fixed.head_len, &at, &name, &name_len, &value, &value_len))
+        if (name_len == 5 && memcmp(name, "error", 5) == 0) {
+            snprintf(text, size, "%.*s", (int)(value_len < size ? value_len : size - 1), value);
+            return true;
+        }
+    return false;
+}
+
+/* The worker that this link leads to has sent an ANSWER frame: checks it against what is in flight. */
+void dispatch_take_answer(struct link *link, const struct frame *frame) {
+    struct dispatch *dispatch = link->owner;
+    struct err err;
+    struct frame_answer_view view;
+    unsigned slot = frame->header.slot;
+    struct call *call = slot < LINK_WINDOW ? link->slots[slot] : NULL;
+    if (!call || call->id != frame->header.call_id || frame_decode_answer(frame, &view, &err) != 0) {
+        link_kill(link); /* whoever forges answers gets no second try */
+        return;
+    }
+    if (view.fixed.log_len > 0)
+        dispatch->config.on_log(dispatch->config.context, call->version, 2,
+                                (struct call_bytes){view.log, view.fixed.log_len});
+    if (view.fixed.code == ERR_ARTEFACT && !call->version->meta.wasm)
+        view.fixed.code = ERR_BAD_ANSWER;
+    struct dispatch_function *function = call->version->runtime_data;
+    if (view.fixed.code == ERR_OK)
+        function->rebuilds = 0;
+    if (view.fixed.code == ERR_ARTEFACT && function->rebuilds < DISPATCH_ATTEMPTS) {
+        bool first = !function->blocked;
+        function->blocked = true;
+        function->rebuilds += first;
+        dispatch_unlink(dispatch, call);
+        dispatch_requeue(dispatch, call);
+        if (first)
+            dispatch->config.on_artefact(dispatch->config.context, call->version);
+        return;
+    }
+    char error[1024] = "";
+    struct call_answer answer = {
+        .code = view.fixed.code < ERR_COUNT ? (int)view.fixed.code : ERR_BAD_ANSWER,
+        .exit_code = view.fixed.exit_code,
+        .head = {view.head, view.fixed.head_len},
+        .output = {view.output, view.fixed.output_len},
+        .cold = call->cold || (view.fixed.flags & FRAME_ANSWER_COLD),
+        .queue_ns = call->sent_ns - call->admitted_ns,
+        .start_ns = view.fixed.start_ns,
+        .run_ns = view.fixed.run_ns,
+    };
+    if (answer.code != ERR_OK) {
+        if (!dispatch_find_error(&view, error, sizeof error))
+            snprintf(error, sizeof error, "%s", err_cause(answer.code));
+        answer.error = error;
+    }
+    link->calls++;
+    link->mean_ns += (view.fixed.run_ns / 8) - (link->mean_ns / 8);
+    if (view.fixed.flags & FRAME_ANSWER_LAST)
+        link->retiring = true;
+    dispatch_answer(dispatch, call, &answer);
+}
+
+/* ---- the rest of the interface ---- */
+
+void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version, bool rebuilt) {
+    struct dispatch_function *function = version->runtime_data;
+    if (!function)
+        return;
+    const struct frame_header header = {.type = FRAME_UNLOAD, .format = FRAME_FORMAT, .key = version->key};
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i] && (function->loaded_mask >> i & 1)) {
+            link_send(dispatch->wasm[i], &header, (struct call_bytes){0}, (struct call_bytes){0});
+            dispatch_mark_dirty(dispatch, dispatch->wasm[i]);
+        }
+    function->loaded_mask = 0;
+    function->blocked = false;
+    if (rebuilt)
+        wasm_list(dispatch, function);
+    else
+        dispatch_fail_queue(dispatch, function, ERR_ARTEFACT,
+                            "the native code is damaged and could not be made again");
+}
+
+void dispatch_retire(struct dispatch *dispatch, struct storage_version *version) {
+    struct dispatch_function *function = version->runtime_data;
+    if (!function)
+        return;
+    function->retired = true;
+    processes_retire(dispatch, function);
+}
+
+void dispatch_drain(struct dispatch *dispatch) {
+    dispatch->draining = true;
+}
+
+bool dispatch_is_idle(const struct dispatch *dispatch) {
+    return dispatch->queued == 0 && dispatch->in_flight == 0;
+}
+
+bool dispatch_is_ready(const struct dispatch *dispatch) {
+    if (dispatch->draining)
+        return false;
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i])
+            return true;
+    return false;
+}
+
+const struct stats *dispatch_stats(const struct storage_version *version) {
+    const struct dispatch_function *function = version->runtime_data;
+    return function ? &function->stats : NULL;
+}
+
+uint32_t dispatch_queued(const struct storage_version *version) {
+    const struct dispatch_function *function = version->runtime_data;
+    return function ? function->queued : 0;
+}
+
+static const char *dispatch_link_state(const struct link *link) {
+    if (link->retiring || link->exited)
+        return "retiring";
+    if (link->runtime != RUNTIME_WASM && !link->loaded)
+        return "loading";
+    return link->in_flight ? "busy" : "ready";
+}
+
+static void dispatch_show(const struct dispatch *dispatch, const struct link *link,
+                          dispatch_on_worker *on_worker, void *context) {
+    struct dispatch_worker worker = {
+        .worker = link->worker,
+        .generation = link->generation,
+        .pid = link->pid,
+        .weight = 1,
+        .in_flight = link->in_flight,
+        .runtime = link->runtime,
+        .function = link->function ? link->function->version->meta.name : NULL,
+        .state = dispatch_link_state(link),
+        .calls = link->calls,
+        .mean_ns = link->mean_ns,
+    };
+    if (link->runtime == RUNTIME_WASM && link->worker < TABLE_WORKERS &&
+        dispatch->wasm[link->worker] == link) {
+        worker.weight = dispatch->workers[link->worker].weight;
+        if (dispatch->table) {
+            const struct table_row *row = &dispatch->table->rows[link->worker];
+            worker.restarts = atomic_load_explicit(&row->restarts, memory_order_relaxed);
+            if (atomic_load_explicit(&row->state, memory_order_relaxed) == TABLE_STALLED)
+                worker.state = "stalled";
+        }
+    }
+    on_worker(context, &worker);
+}
+
+void dispatch_each_worker(const struct dispatch *dispatch, dispatch_on_worker *on_worker, void *context) {
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i])
+            dispatch_show(dispatch, dispatch->wasm[i], on_worker, context);
+    for (const struct link *link = dispatch->retiring; link; link = link->next)
+        dispatch_show(dispatch, link, on_worker, context);
+    for (const struct dispatch_function *function = dispatch->all; function; function = function->all_next)
+        for (const struct link *link = function->processes; link; link = link->next)
+            dispatch_show(dispatch, link, on_worker, context);
+}
+
+void dispatch_totals(const struct dispatch *dispatch, struct dispatch_totals *ret_totals) {
+    *ret_totals = dispatch->totals;
+    ret_totals->queued = dispatch->queued;
+    ret_totals->server_connected = dispatch->server_fd >= 0;
+    ret_totals->balancer_connected = dispatch->balancer_fd >= 0;
+    ret_totals->strategy =
+        dispatch->table ? (enum policy_strategy)atomic_load(&dispatch->table->strategy) : dispatch->strategy;
+}

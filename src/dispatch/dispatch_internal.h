@@ -1,0 +1,147 @@
+/* What the dispatcher's files share; nobody else includes this. */
+#ifndef FAAS_DISPATCH_DISPATCH_INTERNAL_H
+#define FAAS_DISPATCH_DISPATCH_INTERNAL_H
+
+#include "dispatch/dispatch.h"
+#include "dispatch/link.h"
+
+enum {
+    DISPATCH_SWEEP_MS = 5, /* deadlines, queue times, calls stuck behind a long one; off while idle */
+    DISPATCH_RECONNECT_MS = 50,
+    DISPATCH_SETTLE_MS =
+        1000, /* after which workers of a server that is gone are given up, when others are there */
+    DISPATCH_BROKEN_MS = 100, /* a process that closed its pipe and goes on living is killed after this */
+    DISPATCH_GROW_MS = 4,     /* a function whose calls wait longer gets one process more */
+    DISPATCH_ATTEMPTS =
+        3, /* a call whose worker died before it started it is sent again, this often at most */
+    DISPATCH_GRACE_MS = 500, /* a WASM worker stops its calls itself; killed this long after the deadline */
+    DISPATCH_LOAD_GRACE_MS = 2000,
+    DISPATCH_VERDICT_MS = 300, /* how long an ended process waits for the server to say why */
+    DISPATCH_IDLE_S = 60,      /* an idle process is given back */
+    DISPATCH_STARTS_MAX = 64,  /* processes asked for and not there yet */
+};
+
+/* A function version that is called: hangs on storage_version.runtime_data. */
+struct dispatch_function {
+    struct storage_version *version; /* borrowed: owns this */
+    struct call *queue_head, *queue_tail;
+    uint32_t queued, in_flight;
+    uint64_t loaded_mask; /* WASM: bit = worker number that has its LOAD */
+    bool listed;          /* in the ready list: WASM, has queued calls and may run one */
+    bool blocked;         /* native code is being made again */
+    bool retired;         /* a newer version took its name */
+    uint32_t rebuilds;    /* of its native code since a call of it came through */
+    struct dispatch_function *ready_next, *ready_prev;
+    struct dispatch_function *waiting_next, *waiting_prev; /* the list of those with queued calls */
+    struct dispatch_function *all_next, *all_prev;
+    struct link *processes; /* list */
+    uint32_t process_count, starting;
+    struct stats stats;
+};
+
+struct dispatch_start {              /* a process that the server was asked for */
+    uint32_t request;                /* 0 = free */
+    struct storage_version *version; /* referenced */
+};
+
+struct dispatch {
+    struct dispatch_config config;
+    struct loop *loop;
+    uint64_t next_id;
+    bool draining;
+    struct dispatch_function *all;
+    /* Functions with WASM calls that wait, served in turn. */
+    struct dispatch_function *ready_head, *ready_tail;
+    struct dispatch_function *waiting;
+    struct link *process_links; /* all functions' processes */
+    uint32_t queued, in_flight;
+    /* WASM workers by number. */
+    struct link *wasm[TABLE_WORKERS];
+    struct policy_worker workers[TABLE_WORKERS];
+    uint32_t worker_count; /* highest number + 1 */
+    struct policy policy;
+    struct link *retiring; /* list */
+    struct link *dirty;    /* list: frames to write this turn */
+    struct dispatch_start starts[DISPATCH_STARTS_MAX];
+    uint32_t next_request;
+    uint32_t process_total;
+    struct loop_timer sweep, reconnect, settle;
+    /* The server. */
+    int server_fd;
+    struct loop_watch server_watch;
+    bool server_lost_logged;
+    char missing[MESSAGE_TEXT_BYTES]; /* runtimes that the server does not have */
+    /* The load balancer. */
+    int balancer_fd;
+    struct loop_watch balancer_watch;
+    bool balancer_lost_logged;
+    struct table *table;  /* owned mapping, or NULL */
+    bool strategy_chosen; /* set by PUT: told to a balancer that comes back */
+    enum policy_strategy strategy;
+    dispatch_on_strategy *on_strategy; /* the one change under way */
+    void *strategy_context;
+    uint32_t seen_generation[TABLE_WORKERS]; /* to count restarts */
+    struct dispatch_totals totals;
+};
+
+/* dispatch.c */
+struct dispatch_function *dispatch_function_of(struct dispatch *dispatch, struct storage_version *version);
+bool dispatch_may_run(const struct dispatch_function *function);
+/* The one end of a call. */
+void dispatch_answer(struct dispatch *dispatch, struct call *call, const struct call_answer *answer);
+void dispatch_fail(struct dispatch *dispatch, struct call *call, int code, const char *error);
+/* Takes a call off its link: it is not there any more. */
+void dispatch_unlink(struct dispatch *dispatch, struct call *call);
+void dispatch_requeue(struct dispatch *dispatch,
+                      struct call *call); /* SENT, off its link: to the front of its queue */
+struct call *dispatch_pop(struct dispatch *dispatch, struct dispatch_function *function);
+void dispatch_fail_queue(struct dispatch *dispatch, struct dispatch_function *function, int code,
+                         const char *error);
+void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct call *call);
+void dispatch_mark_dirty(struct dispatch *dispatch, struct link *link);
+void dispatch_send_call(struct link *link, struct call *call);
+void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source);
+void dispatch_take_answer(struct link *link, const struct frame *frame);
+
+/* wasm.c */
+void wasm_attach(struct dispatch *dispatch, const struct message *message, int *fds);
+bool wasm_try_send(struct dispatch *dispatch, struct call *call);
+void wasm_pump(struct dispatch *dispatch);
+void wasm_list(struct dispatch *dispatch,
+               struct dispatch_function *function); /* into the ready list when due */
+void wasm_unlist(struct dispatch *dispatch, struct dispatch_function *function);
+void wasm_after_answer(struct dispatch *dispatch, struct link *link);
+void wasm_sweep(struct dispatch *dispatch, uint64_t now_ns);
+void wasm_retire(struct dispatch *dispatch, struct link *link);
+void wasm_retire_orphans(struct dispatch *dispatch);
+void wasm_publish(struct dispatch *dispatch, struct link *link);
+void wasm_refresh_weights(struct dispatch *dispatch);
+
+/* processes.c */
+void processes_pump(struct dispatch *dispatch, struct dispatch_function *function);
+void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds);
+void processes_start_failed(struct dispatch *dispatch, const struct message *message);
+void processes_gone(struct dispatch *dispatch, const struct message *message);
+void processes_server_lost(struct dispatch *dispatch);
+void processes_after_answer(struct dispatch *dispatch, struct link *link);
+void processes_sweep(struct dispatch *dispatch, uint64_t now_ns);
+void processes_retire(struct dispatch *dispatch, struct dispatch_function *function);
+/* script.c */
+void script_run(struct dispatch *dispatch, struct link *link, struct call *call);
+void script_on_text(struct link *link, int stream, struct call_bytes text);
+void script_finish(struct dispatch *dispatch, struct link *link);
+/* What a process's end means for the call it was running. */
+int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code);
+
+/* sweep.c */
+void sweep_arm(struct dispatch *dispatch);
+void sweep_on_timer(struct loop_timer *timer);
+/* True when the call had started; marks it RUNNING then. */
+bool sweep_has_started(struct call *call, uint64_t now_ns);
+
+/* peers.c */
+void peers_start(struct dispatch *dispatch);
+void peers_stop(struct dispatch *dispatch);
+bool peers_ask_process(struct dispatch *dispatch, struct storage_version *version, uint32_t request);
+
+#endif

@@ -1,0 +1,416 @@
+/* The processes of Node.js and Python functions: asked of the server, given one call at a time, given back
+ * when idle. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "dispatch/dispatch_internal.h"
+
+static void processes_close(struct dispatch *dispatch, struct link *link) {
+    struct dispatch_function *function = link->function;
+    struct storage_version *version = function->version;
+    if (!link->exited)
+        link_kill(link);
+    if (link->prev)
+        link->prev->next = link->next;
+    else
+        function->processes = link->next;
+    if (link->next)
+        link->next->prev = link->prev;
+    if (link->all_prev)
+        link->all_prev->all_next = link->all_next;
+    else
+        dispatch->process_links = link->all_next;
+    if (link->all_next)
+        link->all_next->all_prev = link->all_prev;
+    if (link->dirty) {
+        struct link **at = &dispatch->dirty;
+        while (*at != link)
+            at = &(*at)->dirty_next;
+        *at = link->dirty_next;
+        link->dirty = false;
+    }
+    function->process_count--;
+    dispatch->process_total--;
+    link_close(link);
+    if (function->queue_head)
+        processes_pump(dispatch, function);
+    storage_unref(dispatch->config.storage, version); /* may free function */
+}
+
+/* End of file: an idle process ends by itself. */
+static void processes_give_back(struct link *link) {
+    link->retiring = true;
+    link_shut(link);
+    link->since_ns = loop_now_ns(link->loop);
+}
+
+int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code) {
+    static char text[LINK_TAIL_BYTES + 64]; /* valid until the next verdict: it is sent at once */
+    uint64_t word = atomic_load(&link->page->exit_status);
+    int status = (int)(word & 0xffffffff);
+    *ret_exit_code = 0;
+    if (link->kill_code) {
+        *ret_error = link->kill_code == ERR_TIMEOUT  ? "the function ran out of time"
+                     : link->kill_code == ERR_OUTPUT ? "the function printed more than its limit"
+                                                     : "the process broke the protocol of its pipe";
+        return link->kill_code;
+    }
+    const char *end = link->tail + link->tail_len;
+    while (end > link->tail && end[-1] == '\n')
+        end--;
+    const char *line = end;
+    while (line > link->tail && line[-1] != '\n')
+        line--;
+    if (link->gone_code == ERR_OOM || strstr(link->tail, "heap out of memory") ||
+        strncmp(line, "MemoryError", 11) == 0 || strstr(link->tail, "Array buffer allocation failed")) {
+        *ret_error = "the function ran out of memory";
+        return ERR_OOM;
+    }
+    if (link->gone_code == ERR_PROCESSES) {
+        *ret_error = "the function started more processes than its limit";
+        return ERR_PROCESSES;
+    }
+    *ret_error = text;
+    if (!(word >> 32) || WIFSIGNALED(status)) {
+        if (word >> 32)
+            snprintf(text, sizeof text, "the function's process was killed by signal %d", WTERMSIG(status));
+        else
+            snprintf(text, sizeof text, "the function's process died");
+        return ERR_CRASH;
+    }
+    *ret_exit_code = WEXITSTATUS(status);
+    if (link->script && *ret_exit_code == 0)
+        return ERR_OK;
+    if (end > line && link->script)
+        snprintf(text, sizeof text, "exit code %d: %.*s", *ret_exit_code, (int)(end - line), line);
+    else if (link->script)
+        snprintf(text, sizeof text, "exit code %d", *ret_exit_code);
+    else
+        snprintf(text, sizeof text, "the function's process exited with code %d", *ret_exit_code);
+    return link->script ? ERR_EXIT : ERR_CRASH;
+}
+
+/* The process ended and all that will be known of it is known. */
+static void processes_finish(struct dispatch *dispatch, struct link *link) {
+    struct call *call = link->slots[0];
+    if (call && link->script) {
+        script_finish(dispatch, link);
+    } else if (call) {
+        bool started = sweep_has_started(call, loop_now_ns(dispatch->loop));
+        if (!started && !link->kill_code && call->attempts < DISPATCH_ATTEMPTS) {
+            dispatch_unlink(dispatch, call);
+            call->cold = false;
+            link->retiring = true; /* not again to this one */
+            dispatch_requeue(dispatch, call);
+        } else {
+            const char *error;
+            int exit_code;
+            int code = process_verdict(link, &error, &exit_code);
+            dispatch->totals.crashes += code == ERR_CRASH;
+            dispatch_fail(dispatch, call, code, error);
+        }
+    }
+    processes_close(dispatch, link);
+}
+
+static void processes_on_exit(struct link *link) {
+    struct dispatch *dispatch = link->owner;
+    link->since_ns = loop_now_ns(dispatch->loop);
+    link_drain_text(link);
+    uint64_t word = atomic_load(&link->page->exit_status);
+    bool killed = !(word >> 32) || (WIFSIGNALED((int)word) && WTERMSIG((int)word) == 9);
+    /* Only a SIGKILL may have been the memory limit's: the server knows. */
+    if (link->slots[0] && killed && !link->kill_code && !link->gone_code && dispatch->server_fd >= 0) {
+        sweep_arm(dispatch);
+        return;
+    }
+    processes_finish(dispatch, link);
+}
+
+void processes_gone(struct dispatch *dispatch, const struct message *message) {
+    for (struct link *link = dispatch->process_links; link; link = link->all_next)
+        if (link->worker == message->worker) {
+            link->gone_code = message->code;
+            if (link->exited)
+                processes_finish(dispatch, link);
+            return;
+        }
+}
+
+static void processes_on_end(struct link *link, const struct err *err) {
+    if (link->script && err->code != ERR_BAD_ANSWER)
+        return; /* a script closes it before its first line */
+    link->since_ns = loop_now_ns(link->loop);
+    if (err->code == ERR_BAD_ANSWER) {
+        if (!link->kill_code)
+            link->kill_code = ERR_BAD_ANSWER;
+        link_kill(link);
+    }
+    sweep_arm(link->owner);
+}
+
+static void processes_on_text(struct link *link, int stream, struct call_bytes text) {
+    struct dispatch *dispatch = link->owner;
+    if (link->script && stream == 1)
+        script_on_text(link, stream, text);
+    else
+        dispatch->config.on_log(dispatch->config.context, link->function->version, stream, text);
+}
+
+/* ---- calls ---- */
+
+static void processes_send(struct dispatch *dispatch, struct link *link, struct call *call) {
+    call->cold = link->fresh;
+    link->fresh = false;
+    dispatch_mark_sent(dispatch, link, call);
+    dispatch_send_call(link, call);
+    dispatch_mark_dirty(dispatch, link);
+}
+
+static struct link *processes_find_idle(struct dispatch_function *function) {
+    for (struct link *link = function->processes; link; link = link->next)
+        if (!link->script && link->in_flight == 0 && !link->retiring && !link->ended && !link->exited &&
+            !link->kill_code)
+            return link;
+    return NULL;
+}
+
+static void processes_ask(struct dispatch *dispatch, struct dispatch_function *function) {
+    for (int i = 0; i < DISPATCH_STARTS_MAX; i++) {
+        struct dispatch_start *start = &dispatch->starts[i];
+        if (start->request)
+            continue;
+        if (++dispatch->next_request == 0)
+            dispatch->next_request = 1;
+        if (!peers_ask_process(dispatch, function->version, dispatch->next_request))
+            return; /* the server is away: the sweep tries again */
+        start->request = dispatch->next_request;
+        start->version = function->version;
+        storage_ref(start->version);
+        function->starting++;
+        return;
+    }
+}
+
+void processes_pump(struct dispatch *dispatch, struct dispatch_function *function) {
+    struct link *link;
+    while (function->queue_head && dispatch_may_run(function) && (link = processes_find_idle(function)))
+        processes_send(dispatch, link, dispatch_pop(dispatch, function));
+    if (!function->queue_head || !dispatch_may_run(function))
+        return;
+    uint32_t most = dispatch->config.processes_per_function;
+    uint32_t limit = function->version->meta.limits.concurrency;
+    if (limit > 0 && limit < most)
+        most = limit;
+    bool script = strcmp(function->version->meta.entry, "script") == 0;
+    uint64_t waited_ns = loop_now_ns(dispatch->loop) - function->queue_head->admitted_ns;
+    bool late = waited_ns > DISPATCH_GROW_MS * CLOCK_NS_PER_MS;
+    while (function->process_count + function->starting < most && function->starting < function->queued) {
+        bool none = function->process_count + function->starting == 0;
+        uint32_t before = function->starting;
+        if (!script && !none && (!late || function->starting > 0))
+            return; /* one process more at a time, and only for calls that had to wait */
+        processes_ask(dispatch, function);
+        if (function->starting == before)
+            return;
+    }
+}
+
+void processes_after_answer(struct dispatch *dispatch, struct link *link) {
+    link->since_ns = loop_now_ns(dispatch->loop);
+    struct dispatch_function *function = link->function;
+    if (function->queue_head)
+        processes_pump(dispatch, function);
+    if (link->in_flight == 0 && (link->retiring || function->retired))
+        processes_give_back(link);
+}
+
+static void processes_on_frame(struct link *link, const struct frame *frame) {
+    if (frame->header.type == FRAME_LOADED) {
+        link->loaded = true;
+        link->since_ns = loop_now_ns(link->loop);
+    } else if (frame->header.type == FRAME_ANSWER) {
+        dispatch_take_answer(link, frame);
+        if (link->in_flight == 0)
+            processes_after_answer(link->owner, link);
+    } else {
+        link->kill_code = ERR_BAD_ANSWER;
+        link_kill(link);
+    }
+}
+
+static const struct link_handlers processes_handlers = {processes_on_frame, processes_on_end,
+                                                        processes_on_exit, processes_on_text};
+
+/* ---- starts ---- */
+
+/* The version whose start this request was, with its reference, or NULL. */
+static struct storage_version *processes_take_start(struct dispatch *dispatch, uint32_t request) {
+    for (int i = 0; request && i < DISPATCH_STARTS_MAX; i++)
+        if (dispatch->starts[i].request == request) {
+            struct storage_version *version = dispatch->starts[i].version;
+            dispatch->starts[i] = (struct dispatch_start){0};
+            ((struct dispatch_function *)version->runtime_data)->starting--;
+            return version;
+        }
+    return NULL;
+}
+
+static bool processes_load(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
+    struct err err;
+    struct buf source = {0};
+    char file[32];
+    snprintf(file, sizeof file, "code.%s", storage_lang_find(version->meta.lang)->extension);
+    int rc = storage_read(dispatch->config.storage, version->meta.id, file, 256u << 20, &source, &err);
+    if (rc == 0)
+        dispatch_send_load(link, version, (struct call_bytes){source.data, source.len});
+    else
+        log_event("'%s': %s", version->meta.id, err.msg);
+    buf_fini(&source);
+    return rc == 0;
+}
+
+void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds) {
+    struct err err;
+    struct link *link;
+    struct storage_version *version = processes_take_start(dispatch, message->request);
+    if (link_open(dispatch->loop, &processes_handlers, message, fds, &link, &err) != 0) {
+        log_event("process %d: %s", message->pid, err.msg);
+        if (version)
+            storage_unref(dispatch->config.storage, version);
+        return;
+    }
+    link->owner = dispatch;
+    if (!version) {
+        link_kill(link);
+        link_close(link);
+        return;
+    }
+    struct dispatch_function *function = version->runtime_data;
+    link->function = function;
+    link->script = strcmp(version->meta.entry, "script") == 0;
+    link->frame_max = (version->meta.limits.output_mb << 20) + (2u << 20);
+    link->since_ns = loop_now_ns(dispatch->loop);
+    link->next = function->processes;
+    if (link->next)
+        link->next->prev = link;
+    function->processes = link;
+    link->all_next = dispatch->process_links;
+    if (link->all_next)
+        link->all_next->all_prev = link;
+    dispatch->process_links = link;
+    function->process_count++;
+    dispatch->process_total++;
+    sweep_arm(dispatch);
+    bool wanted = function->queue_head && dispatch_may_run(function);
+    if (link->script && !wanted) {
+        processes_close(dispatch, link);
+        return;
+    }
+    if (!processes_load(dispatch, link, version)) {
+        storage_ref(version);
+        processes_close(dispatch, link);
+        dispatch_fail_queue(dispatch, function, ERR_INTERNAL, "the function's source cannot be read");
+        storage_unref(dispatch->config.storage, version);
+        return;
+    }
+    if (link->script)
+        script_run(dispatch, link, dispatch_pop(dispatch, function));
+    else if (wanted)
+        processes_pump(dispatch, function);
+    dispatch_mark_dirty(dispatch, link);
+}
+
+/* Makes room for another function's process. */
+static void processes_evict(struct dispatch *dispatch) {
+    struct link *oldest = NULL;
+    for (struct link *link = dispatch->process_links; link; link = link->all_next)
+        if (!link->script && link->loaded && link->in_flight == 0 && !link->retiring && !link->exited &&
+            (!oldest || link->since_ns < oldest->since_ns))
+            oldest = link;
+    if (oldest)
+        processes_give_back(oldest);
+}
+
+void processes_start_failed(struct dispatch *dispatch, const struct message *message) {
+    struct storage_version *version = processes_take_start(dispatch, message->request);
+    if (!version)
+        return;
+    struct dispatch_function *function = version->runtime_data;
+    if (message->code == ERR_UNAVAILABLE)
+        processes_evict(dispatch); /* the sweep asks again; a call waits as long as it may */
+    else if (function->process_count == 0)
+        dispatch_fail_queue(dispatch, function, message->code, message->text);
+    storage_unref(dispatch->config.storage, version);
+}
+
+void processes_server_lost(struct dispatch *dispatch) {
+    for (int i = 0; i < DISPATCH_STARTS_MAX; i++)
+        if (dispatch->starts[i].request) {
+            struct storage_version *version = processes_take_start(dispatch, dispatch->starts[i].request);
+            storage_unref(dispatch->config.storage, version);
+        }
+    for (struct link *link = dispatch->process_links; link;) {
+        struct link *next = link->all_next;
+        if (link->exited)
+            processes_finish(dispatch, link);
+        link = next;
+    }
+}
+
+void processes_retire(struct dispatch *dispatch, struct dispatch_function *function) {
+    for (struct link *link = function->processes; link; link = link->next)
+        if (!link->script && link->in_flight == 0 && !link->retiring && !link->exited)
+            processes_give_back(link);
+    (void)dispatch;
+}
+
+/* ---- the clock ---- */
+
+static void processes_kill(struct dispatch *dispatch, struct link *link, int code) {
+    if (!link->kill_code)
+        link->kill_code = code;
+    dispatch->totals.killed++;
+    link->since_ns = loop_now_ns(dispatch->loop);
+    link_kill(link);
+}
+
+static void processes_sweep_link(struct dispatch *dispatch, struct link *link, uint64_t now_ns) {
+    uint64_t waited_ms = (now_ns - link->since_ns) / CLOCK_NS_PER_MS;
+    uint64_t timeout_ms = link->function->version->meta.limits.timeout_ms;
+    struct call *call = link->slots[0];
+    if (link->exited) {
+        if (waited_ms > DISPATCH_VERDICT_MS)
+            processes_finish(dispatch, link);
+    } else if (link->kill_code) {
+        return; /* its end is under way */
+    } else if ((link->ended && !link->script) || (link->retiring && !call)) {
+        if (waited_ms > DISPATCH_BROKEN_MS)
+            processes_kill(dispatch, link, ERR_CRASH);
+    } else if (call && sweep_has_started(call, now_ns)) {
+        if (now_ns - call->running_ns > timeout_ms * CLOCK_NS_PER_MS)
+            processes_kill(dispatch, link, ERR_TIMEOUT);
+    } else if (call || !link->loaded) {
+        if (waited_ms > timeout_ms + DISPATCH_LOAD_GRACE_MS)
+            processes_kill(dispatch, link, ERR_TIMEOUT);
+    } else if (waited_ms > DISPATCH_IDLE_S * 1000) {
+        processes_give_back(link);
+    }
+}
+
+void processes_sweep(struct dispatch *dispatch, uint64_t now_ns) {
+    for (struct link *link = dispatch->process_links; link;) {
+        struct link *next = link->all_next;
+        processes_sweep_link(dispatch, link, now_ns);
+        link = next;
+    }
+    for (struct dispatch_function *function = dispatch->waiting; function;) {
+        struct dispatch_function *next = function->waiting_next;
+        if (!function->version->meta.wasm)
+            processes_pump(dispatch, function);
+        function = next;
+    }
+}
