@@ -1,0 +1,34 @@
+/* One process of Node.js or Python in its sandbox: how it is started. */
+#ifndef FAAS_SERVER_PROCESS_H
+#define FAAS_SERVER_PROCESS_H
+
+#include "sandbox/sandbox.h"
+#include "wire/message.h"
+
+/* The gateway's ends, in the order of SERVER_PROCESS; all owned, -1 = handed over. */
+enum process_end {
+    PROCESS_CALLS,
+    PROCESS_ANSWERS,
+    PROCESS_PAGE,
+    PROCESS_PIDFD,
+    PROCESS_STDIN,
+    PROCESS_STDOUT,
+    PROCESS_STDERR,
+    PROCESS_ENDS
+};
+
+struct process_spec {
+    enum runtime runtime;
+    const char *interpreter; /* absolute path of the real binary */
+    const char *parts_dir;   /* runtimes/ is below it */
+    uint32_t memory_mb, processes, tmp_mb;
+    uint32_t inner_pid;
+};
+
+/* "node", "python". */
+const char *process_runtime_name(enum runtime runtime);
+int process_start(const struct process_spec *spec, struct sandbox_child *ret_child,
+                  int ret_ends[PROCESS_ENDS], struct err *err);
+void process_close_ends(int ends[PROCESS_ENDS]);
+
+#endif

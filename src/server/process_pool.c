@@ -1,0 +1,415 @@
+#include "server/process_pool.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "sandbox/programs.h"
+#include "server/process.h"
+#include "server/spawn.h"
+#include "wire/page.h"
+
+/* At first the boots leave room for the rest of the start; later a spare that was taken is replaced as soon
+ * as the one who took it has been answered. */
+#define PROCESS_POOL_FIRST_FILL_NS (30 * CLOCK_NS_PER_MS)
+#define PROCESS_POOL_REFILL_NS (1 * CLOCK_NS_PER_MS)
+#define PROCESS_POOL_BACKOFF_NS (100 * CLOCK_NS_PER_MS)
+#define PROCESS_POOL_BACKOFF_MAX_NS (5 * CLOCK_NS_PER_S)
+/* A runtime that was not there is looked for again, but not for every call. */
+#define PROCESS_POOL_PROBE_NS (5 * CLOCK_NS_PER_S)
+
+struct process {
+    struct process_pool *pool; /* borrowed: it holds us */
+    enum runtime runtime;
+    uint32_t number;
+    bool spare;
+    uint64_t serial;      /* the gateway connection that has it */
+    uint64_t orphaned_ns; /* when that went; 0 = it is there */
+    struct sandbox_child child;
+    struct loop_watch exit_watch;
+    const struct page *page; /* owned mapping */
+    int ends[PROCESS_ENDS];  /* of a spare */
+    struct process *next, *prev;
+};
+
+struct process_runtime_state {
+    char interpreter[4096]; /* "" = not found */
+    struct err missing;
+    uint64_t probed_ns; /* 0 = never */
+    uint32_t spares;
+    uint64_t backoff_ns, not_before_ns; /* of spares that die at boot */
+};
+
+struct process_pool {
+    struct process_pool_config config;
+    struct process_runtime_state runtimes[RUNTIME_COUNT];
+    struct process *first;
+    uint32_t alive, taken;
+    uint32_t next_number, next_inner_pid, inner_pid_max;
+    bool filling, filled, draining;
+    struct loop_timer fill_timer, orphan_timer;
+};
+
+enum { PROCESS_INNER_PID_MIN = 300 };
+
+static uint32_t process_pool_pid_max(void) {
+    unsigned long max = 32768;
+    FILE *file = fopen("/proc/sys/kernel/pid_max", "re");
+    if (file) {
+        if (fscanf(file, "%lu", &max) != 1 || max < 1024 || max > 4194304)
+            max = 32768;
+        fclose(file);
+    }
+    return (uint32_t)max;
+}
+
+static uint32_t process_pool_next_inner_pid(struct process_pool *pool) {
+    uint32_t pid = pool->next_inner_pid++;
+    if (pool->next_inner_pid >= pool->inner_pid_max)
+        pool->next_inner_pid = PROCESS_INNER_PID_MIN;
+    return pid;
+}
+
+/* Finds the interpreter, once; one that is missing again after a while. */
+static bool process_pool_probe(struct process_pool *pool, enum runtime runtime) {
+    struct process_runtime_state *state = &pool->runtimes[runtime];
+    uint64_t now_ns = clock_now_ns();
+    if (state->interpreter[0] || (state->probed_ns && now_ns - state->probed_ns < PROCESS_POOL_PROBE_NS))
+        return state->interpreter[0] != 0;
+    state->probed_ns = now_ns;
+    enum program program = runtime == RUNTIME_NODE ? PROGRAM_NODE : PROGRAM_PYTHON;
+    if (programs_find(program, state->interpreter, sizeof state->interpreter, &state->missing) < 0)
+        state->interpreter[0] = 0;
+    return state->interpreter[0] != 0;
+}
+
+static void process_pool_unlink(struct process *process) {
+    struct process_pool *pool = process->pool;
+    if (process->prev)
+        process->prev->next = process->next;
+    else
+        pool->first = process->next;
+    if (process->next)
+        process->next->prev = process->prev;
+    pool->alive--;
+    if (process->spare)
+        pool->runtimes[process->runtime].spares--;
+    else
+        pool->taken--;
+}
+
+static void process_pool_release(struct process *process) {
+    loop_unwatch(process->pool->config.loop, &process->exit_watch);
+    mem_close_fd(&process->child.pidfd);
+    process_close_ends(process->ends);
+    if (process->page)
+        munmap((void *)process->page, PAGE_BYTES);
+    loop_defer(process->pool->config.loop, free, process);
+}
+
+static void process_pool_backoff(struct process_runtime_state *state) {
+    state->backoff_ns = state->backoff_ns ? state->backoff_ns * 2 : PROCESS_POOL_BACKOFF_NS;
+    if (state->backoff_ns > PROCESS_POOL_BACKOFF_MAX_NS)
+        state->backoff_ns = PROCESS_POOL_BACKOFF_MAX_NS;
+    state->not_before_ns = clock_now_ns() + state->backoff_ns;
+}
+
+/* A spare should never end: something is wrong with the runtime, and its stderr may say what. */
+static void process_pool_on_spare_end(struct process *process, int status) {
+    struct process_pool *pool = process->pool;
+    if (pool->draining)
+        return;
+    char text[400];
+    ssize_t len = read(process->ends[PROCESS_STDERR], text, sizeof text - 1);
+    text[len > 0 ? len : 0] = 0;
+    process_pool_backoff(&pool->runtimes[process->runtime]);
+    log_event("a spare %s process ended at boot (wait status 0x%x): %s",
+              process_runtime_name(process->runtime), (unsigned)status, text);
+    process_pool_fill(pool);
+}
+
+static int process_pool_code(int status, bool oom, bool processes) {
+    if (status == 0)
+        return ERR_CRASH;
+    return oom ? ERR_OOM : processes ? ERR_PROCESSES : ERR_CRASH;
+}
+
+static void process_pool_on_exit(struct loop_watch *watch, uint32_t events) {
+    (void)events;
+    struct process *process = watch->context;
+    struct process_pool *pool = process->pool;
+    int status;
+    pid_t reaped = waitpid(process->child.pid, &status, WNOHANG);
+    if (reaped == 0)
+        return;
+    uint64_t noted = atomic_load(&process->page->exit_status);
+    if (noted >> 32)
+        status = (int)(uint32_t)noted;
+    else if (reaped < 0)
+        status = SIGKILL;
+    bool oom = false, processes = false;
+    sandbox_finish(&process->child, &oom, &processes);
+    process_pool_unlink(process);
+    if (process->spare) {
+        process_pool_on_spare_end(process, status);
+    } else {
+        struct message gone = {.type = MESSAGE_SERVER_GONE,
+                               .runtime = (uint8_t)process->runtime,
+                               .worker = process->number,
+                               .pid = process->child.pid,
+                               .status = status,
+                               .code = process_pool_code(status, oom, processes)};
+        pool->config.on_gone(pool->config.context, process->serial, &gone);
+    }
+    process_pool_release(process);
+    if (pool->draining && pool->alive == 0)
+        pool->config.on_empty(pool->config.context);
+}
+
+static int process_pool_watch(struct process *process, struct err *err) {
+    void *page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, process->ends[PROCESS_PAGE], 0);
+    if (page == MAP_FAILED)
+        return err_sys(err, "mmap");
+    process->page = page;
+    process->exit_watch =
+        (struct loop_watch){.fd = process->child.pidfd, .on_event = process_pool_on_exit, .context = process};
+    return loop_watch(process->pool->config.loop, &process->exit_watch, EPOLLIN, err);
+}
+
+/* A spare of these limits. */
+static int process_pool_boot(struct process_pool *pool, enum runtime runtime, const struct limits *limits,
+                             struct process **ret_process, struct err *err) {
+    struct process_spec spec = {.runtime = runtime,
+                                .interpreter = pool->runtimes[runtime].interpreter,
+                                .parts_dir = pool->config.parts_dir,
+                                .memory_mb = limits->memory_mb,
+                                .processes = limits->processes,
+                                .tmp_mb = limits->tmp_mb,
+                                .inner_pid = process_pool_next_inner_pid(pool)};
+    struct process *process = mem_zalloc(sizeof *process);
+    int rc = process_start(&spec, &process->child, process->ends, err);
+    if (rc < 0) {
+        free(process);
+        return rc;
+    }
+    process->pool = pool;
+    process->runtime = runtime;
+    process->number = pool->next_number++;
+    process->spare = true;
+    process->exit_watch.fd = -1;
+    rc = process_pool_watch(process, err);
+    if (rc < 0) {
+        bool ignored;
+        kill(process->child.pid, SIGKILL);
+        waitpid(process->child.pid, NULL, 0);
+        sandbox_finish(&process->child, &ignored, &ignored);
+        process_pool_release(process);
+        return rc;
+    }
+    process->next = pool->first;
+    if (pool->first)
+        pool->first->prev = process;
+    pool->first = process;
+    pool->alive++;
+    pool->runtimes[runtime].spares++;
+    *ret_process = process;
+    return 0;
+}
+
+static void process_pool_boot_spare(struct process_pool *pool, enum runtime runtime) {
+    struct process *ignored;
+    struct err err;
+    if (process_pool_boot(pool, runtime, &LIMITS_DEFAULTS, &ignored, &err) == 0)
+        return;
+    process_pool_backoff(&pool->runtimes[runtime]);
+    log_event("no spare %s process: %s", process_runtime_name(runtime), err.msg);
+}
+
+/* The runtime that wants a spare most, RUNTIME_COUNT when none does now; *ret_wait_ns: until one may. */
+static enum runtime process_pool_wanting(struct process_pool *pool, uint64_t *ret_wait_ns) {
+    enum runtime wanting = RUNTIME_COUNT;
+    uint64_t now_ns = clock_now_ns();
+    *ret_wait_ns = 0;
+    for (enum runtime runtime = RUNTIME_NODE; runtime < RUNTIME_COUNT; runtime++) {
+        struct process_runtime_state *state = &pool->runtimes[runtime];
+        if (state->spares >= PROCESS_POOL_SPARES || !process_pool_probe(pool, runtime))
+            continue;
+        if (state->not_before_ns > now_ns) {
+            uint64_t wait_ns = state->not_before_ns - now_ns;
+            if (*ret_wait_ns == 0 || wait_ns < *ret_wait_ns)
+                *ret_wait_ns = wait_ns;
+        } else if (wanting == RUNTIME_COUNT || state->spares < pool->runtimes[wanting].spares) {
+            wanting = runtime;
+        }
+    }
+    return wanting;
+}
+
+static void process_pool_on_fill(struct loop_timer *timer) {
+    struct process_pool *pool = timer->context;
+    uint64_t wait_ns;
+    enum runtime runtime = process_pool_wanting(pool, &wait_ns);
+    if (runtime != RUNTIME_COUNT) {
+        process_pool_boot_spare(pool, runtime);
+        wait_ns = pool->filled ? PROCESS_POOL_REFILL_NS : PROCESS_POOL_FIRST_FILL_NS;
+    } else {
+        pool->filled = true;
+    }
+    if (wait_ns)
+        loop_arm(pool->config.loop, timer, wait_ns);
+}
+
+void process_pool_fill(struct process_pool *pool) {
+    if (pool->draining)
+        return;
+    pool->filling = true;
+    if (!pool->fill_timer.armed)
+        loop_arm(pool->config.loop, &pool->fill_timer, PROCESS_POOL_REFILL_NS);
+}
+
+static void process_pool_on_orphans(struct loop_timer *timer) {
+    struct process_pool *pool = timer->context;
+    uint64_t now_ns = clock_now_ns(), next_ns = 0;
+    uint64_t grace_ns = pool->draining ? 0 : PROCESS_POOL_ORPHAN_NS;
+    for (struct process *process = pool->first; process; process = process->next) {
+        if (!process->orphaned_ns)
+            continue;
+        uint64_t due_ns = process->orphaned_ns + grace_ns;
+        if (due_ns <= now_ns)
+            spawn_kill(process->child.pidfd, SIGKILL);
+        else if (!next_ns || due_ns - now_ns < next_ns)
+            next_ns = due_ns - now_ns;
+    }
+    if (next_ns)
+        loop_arm(pool->config.loop, timer, next_ns);
+}
+
+struct process_pool *process_pool_new(const struct process_pool_config *config) {
+    struct process_pool *pool = mem_zalloc(sizeof *pool);
+    pool->config = *config;
+    pool->next_number = PROCESS_POOL_FIRST_NUMBER;
+    pool->inner_pid_max = process_pool_pid_max();
+    uint32_t start = 0;
+    if (getrandom(&start, sizeof start, 0) != (ssize_t)sizeof start)
+        start = (uint32_t)clock_now_ns();
+    pool->next_inner_pid = PROCESS_INNER_PID_MIN + start % (pool->inner_pid_max - PROCESS_INNER_PID_MIN);
+    pool->fill_timer = (struct loop_timer){.on_timer = process_pool_on_fill, .context = pool};
+    pool->orphan_timer = (struct loop_timer){.on_timer = process_pool_on_orphans, .context = pool};
+    return pool;
+}
+
+void process_pool_free(struct process_pool *pool) {
+    if (!pool)
+        return;
+    loop_disarm(pool->config.loop, &pool->fill_timer);
+    loop_disarm(pool->config.loop, &pool->orphan_timer);
+    while (pool->first) {
+        struct process *process = pool->first;
+        process_pool_unlink(process);
+        process_pool_release(process);
+    }
+    free(pool);
+}
+
+static bool process_pool_fits_spare(const struct limits *limits) {
+    const struct limits standard = LIMITS_DEFAULTS;
+    return limits->memory_mb == standard.memory_mb && limits->processes == standard.processes &&
+           limits->tmp_mb == standard.tmp_mb;
+}
+
+/* The oldest: it is the one that has booted. */
+static struct process *process_pool_find_spare(struct process_pool *pool, enum runtime runtime) {
+    struct process *found = NULL;
+    for (struct process *process = pool->first; process; process = process->next)
+        if (process->spare && process->runtime == runtime && (!found || process->number < found->number))
+            found = process;
+    return found;
+}
+
+static int process_pool_get(struct process_pool *pool, const struct message *start,
+                            struct process **ret_process, struct err *err) {
+    enum runtime runtime = (enum runtime)start->runtime;
+    if (pool->draining)
+        return err_set(err, ERR_DRAINING, "the server is stopping");
+    if (runtime != RUNTIME_NODE && runtime != RUNTIME_PYTHON)
+        return err_set(err, ERR_BAD_REQUEST, "runtime %u has no processes", start->runtime);
+    if (pool->taken >= PROCESS_POOL_MAX)
+        return err_set(err, ERR_UNAVAILABLE, "%d processes are running, which is the most", PROCESS_POOL_MAX);
+    if (!process_pool_probe(pool, runtime)) {
+        *err = pool->runtimes[runtime].missing;
+        return -err->code;
+    }
+    *ret_process = process_pool_fits_spare(&start->limits) ? process_pool_find_spare(pool, runtime) : NULL;
+    return *ret_process ? 0 : process_pool_boot(pool, runtime, &start->limits, ret_process, err);
+}
+
+void process_pool_take(struct process_pool *pool, const struct message *start, struct peer *gateway,
+                       uint64_t serial) {
+    struct err err;
+    struct process *process;
+    struct message answer = {.runtime = start->runtime, .request = start->request};
+    if (process_pool_get(pool, start, &process, &err) < 0) {
+        answer.type = MESSAGE_SERVER_START_FAILED;
+        answer.code = err.code;
+        snprintf(answer.text, sizeof answer.text, "%s", err.msg);
+        peer_send(gateway, &answer, NULL, 0);
+        return;
+    }
+    process->spare = false;
+    process->serial = serial;
+    pool->runtimes[process->runtime].spares--;
+    pool->runtimes[process->runtime].backoff_ns = 0;
+    pool->taken++;
+    answer.type = MESSAGE_SERVER_PROCESS;
+    answer.worker = process->number;
+    answer.pid = process->child.pid;
+    peer_send(gateway, &answer, process->ends, PROCESS_ENDS);
+    for (int i = 0; i < PROCESS_ENDS; i++)
+        process->ends[i] = -1;
+    if (pool->filling)
+        process_pool_fill(pool);
+}
+
+void process_pool_orphan(struct process_pool *pool, uint64_t serial) {
+    uint64_t now_ns = clock_now_ns();
+    for (struct process *process = pool->first; process; process = process->next)
+        if (!process->spare && process->serial == serial && !process->orphaned_ns)
+            process->orphaned_ns = now_ns;
+    process_pool_on_orphans(&pool->orphan_timer);
+}
+
+void process_pool_missing(struct process_pool *pool, char *ret_text, size_t size) {
+    ret_text[0] = 0;
+    for (enum runtime runtime = RUNTIME_NODE; runtime < RUNTIME_COUNT; runtime++)
+        if (!process_pool_probe(pool, runtime)) {
+            size_t len = strlen(ret_text);
+            snprintf(ret_text + len, size - len, "%s%s", len ? " " : "", process_runtime_name(runtime));
+        }
+}
+
+void process_pool_drain(struct process_pool *pool) {
+    pool->draining = true;
+    loop_disarm(pool->config.loop, &pool->fill_timer);
+    for (struct process *process = pool->first; process; process = process->next)
+        if (process->spare)
+            spawn_kill(process->child.pidfd, SIGKILL);
+    process_pool_on_orphans(&pool->orphan_timer);
+}
+
+void process_pool_kill(struct process_pool *pool) {
+    for (struct process *process = pool->first; process; process = process->next)
+        spawn_kill(process->child.pidfd, SIGKILL);
+}
+
+uint32_t process_pool_alive(const struct process_pool *pool) {
+    return pool->alive;
+}

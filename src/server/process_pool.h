@@ -1,0 +1,56 @@
+/* The processes of Node.js and Python: spares booted ahead of need, processes in the gateway's hands, and the
+ * end of both.
+ *
+ * A process is a SPARE until a SERVER_START takes it (or is booted for one that no spare fits) and then
+ * belongs to the gateway connection that asked. When that connection goes, its processes see the end of their
+ * frames; those that stay are killed after PROCESS_POOL_ORPHAN_NS. Spares stay. */
+#ifndef FAAS_SERVER_PROCESS_POOL_H
+#define FAAS_SERVER_PROCESS_POOL_H
+
+#include <stddef.h>
+
+#include "wire/peer.h"
+
+enum {
+    PROCESS_POOL_MAX = 256,  /* in the gateway's hands */
+    PROCESS_POOL_SPARES = 2, /* a runtime */
+    PROCESS_POOL_FIRST_NUMBER = 1000
+};
+#define PROCESS_POOL_ORPHAN_NS 1000000000ull
+
+struct process_pool;
+
+/* A process that belonged to the gateway connection `serial` has ended: worker, pid, status and code as in
+ * SERVER_GONE. */
+typedef void process_pool_on_gone(void *context, uint64_t serial, const struct message *gone);
+/* After process_pool_drain: the last one has ended. */
+typedef void process_pool_on_empty(void *context);
+
+struct process_pool_config {
+    struct loop *loop;     /* borrowed, as is the text */
+    const char *parts_dir; /* runtimes/ is below it */
+    process_pool_on_gone *on_gone;
+    process_pool_on_empty *on_empty;
+    void *context;
+};
+
+struct process_pool *process_pool_new(const struct process_pool_config *config);
+void process_pool_free(struct process_pool *pool);
+
+/* Starts to boot spares, one after the other. */
+void process_pool_fill(struct process_pool *pool);
+/* Answers SERVER_START with SERVER_PROCESS or SERVER_START_FAILED. */
+void process_pool_take(struct process_pool *pool, const struct message *start, struct peer *gateway,
+                       uint64_t serial);
+/* The gateway connection `serial` is gone. */
+void process_pool_orphan(struct process_pool *pool, uint64_t serial);
+/* Names of the runtimes that this machine does not have, a space between them. */
+void process_pool_missing(struct process_pool *pool, char *ret_text, size_t size);
+
+/* Ends the spares; takes give ERR_DRAINING. */
+void process_pool_drain(struct process_pool *pool);
+/* Ends what is left now. */
+void process_pool_kill(struct process_pool *pool);
+uint32_t process_pool_alive(const struct process_pool *pool);
+
+#endif

@@ -1,0 +1,308 @@
+#include "server/server.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "sandbox/sandbox.h"
+#include "server/process_pool.h"
+#include "server/registrar.h"
+#include "server/worker_pool.h"
+
+enum { SERVER_CLIENTS = 16 };
+#define SERVER_DRAIN_NS (10 * CLOCK_NS_PER_S)
+/* Spares are booted when the workers are ready, or after this. */
+#define SERVER_FILL_NS CLOCK_NS_PER_S
+
+struct server {
+    struct loop *loop;
+    const struct config *config;
+    char path[4096];
+    struct loop_watch listen_watch;
+    struct server_client *clients; /* connections; one of them may be the gateway */
+    struct server_client *gateway; /* the newest that said SERVER_HELLO, or NULL */
+    uint64_t last_serial;
+    int client_count;
+    struct worker_pool *workers;
+    struct process_pool *processes;
+    struct registrar registrar;
+    bool ready[WORKER_POOL_MAX], registered[WORKER_POOL_MAX]; /* until all were, once */
+    bool announced;
+    bool draining;
+    struct loop_timer drain_timer, fill_timer;
+};
+
+struct server_client {
+    struct server *server; /* borrowed: outlives its clients */
+    struct peer peer;
+    uint64_t serial;
+    struct server_client *next;
+};
+
+static void server_drop_client(struct server_client *client) {
+    struct server *server = client->server;
+    struct server_client **at = &server->clients;
+    while (*at != client)
+        at = &(*at)->next;
+    *at = client->next;
+    server->client_count--;
+    if (server->gateway == client) {
+        server->gateway = NULL;
+        process_pool_orphan(server->processes, client->serial);
+    }
+    peer_close(&client->peer);
+    loop_defer(server->loop, free, client);
+}
+
+static void server_on_client_close(struct peer *peer, const struct err *why) {
+    struct server_client *client = peer->context;
+    if (client->server->gateway == client)
+        log_event("lost the gateway (%s); workers wait for the next", why->msg);
+    server_drop_client(client);
+}
+
+static void server_hello(struct server_client *client) {
+    struct server *server = client->server;
+    if (server->gateway && server->gateway != client) {
+        log_event("a newer gateway takes the place of the one that is connected");
+        server_drop_client(server->gateway);
+    }
+    server->gateway = client;
+    log_event("the gateway is connected");
+    worker_pool_attach_all(server->workers, &client->peer);
+    struct message runtimes = {.type = MESSAGE_SERVER_RUNTIMES};
+    process_pool_missing(server->processes, runtimes.text, sizeof runtimes.text);
+    peer_send(&client->peer, &runtimes, NULL, 0);
+}
+
+static void server_on_message(struct peer *peer, const struct message *message, int *fds, int fd_count) {
+    (void)fds;
+    (void)fd_count;
+    struct server_client *client = peer->context;
+    struct server *server = client->server;
+    if (message->type == MESSAGE_SERVER_HELLO) {
+        server_hello(client);
+    } else if (message->type == MESSAGE_SERVER_START && server->gateway == client) {
+        process_pool_take(server->processes, message, peer, client->serial);
+    } else {
+        log_event("message %u makes no sense here; closing the connection", message->type);
+        server_drop_client(client);
+    }
+}
+
+static void server_on_connect(struct loop_watch *watch, uint32_t events) {
+    (void)events;
+    struct server *server = watch->context;
+    struct err err;
+    int fd = -1;
+    int rc = message_accept(watch->fd, &fd, &err);
+    if (rc < 0)
+        log_event("%s", err.msg);
+    if (rc <= 0)
+        return;
+    if (server->client_count >= SERVER_CLIENTS) {
+        log_event("more than %d connections; refused one", SERVER_CLIENTS);
+        close(fd);
+        return;
+    }
+    struct server_client *client = mem_zalloc(sizeof *client);
+    client->server = server;
+    client->serial = ++server->last_serial;
+    client->peer = (struct peer){.loop = server->loop,
+                                 .on_message = server_on_message,
+                                 .on_close = server_on_client_close,
+                                 .context = client};
+    if (peer_open(&client->peer, fd, &err) < 0) {
+        log_event("%s", err.msg);
+        free(client);
+        return;
+    }
+    client->next = server->clients;
+    server->clients = client;
+    server->client_count++;
+}
+
+static bool server_all(const bool *flags, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (!flags[i])
+            return false;
+    return true;
+}
+
+static void server_on_worker_ready(void *context, const struct message *worker) {
+    struct server *server = context;
+    registrar_add(&server->registrar, worker);
+    if (server->gateway)
+        worker_pool_attach(server->workers, worker->worker, &server->gateway->peer);
+    server->ready[worker->worker] = true;
+    if (server_all(server->ready, server->config->workers) && server->fill_timer.armed) {
+        loop_disarm(server->loop, &server->fill_timer);
+        process_pool_fill(server->processes);
+    }
+}
+
+static void server_on_registered(void *context, uint32_t worker) {
+    struct server *server = context;
+    log_line("server: registered worker %u with load balancer", worker);
+    server->registered[worker] = true;
+    if (server->announced || !server_all(server->registered, server->config->workers))
+        return;
+    server->announced = true;
+    log_line("server: %lld workers ready, forwarding requests to load balancer",
+             (long long)server->config->workers);
+}
+
+static void server_on_worker_gone(void *context, const struct message *worker) {
+    struct server *server = context;
+    registrar_remove(&server->registrar, worker->worker);
+    if (!server->gateway)
+        return;
+    struct message gone = *worker;
+    gone.type = MESSAGE_SERVER_GONE;
+    peer_send(&server->gateway->peer, &gone, NULL, 0);
+}
+
+static void server_on_process_gone(void *context, uint64_t serial, const struct message *gone) {
+    struct server *server = context;
+    if (server->gateway && server->gateway->serial == serial)
+        peer_send(&server->gateway->peer, gone, NULL, 0);
+}
+
+static void server_on_empty(void *context) {
+    struct server *server = context;
+    if (worker_pool_alive(server->workers) == 0 && process_pool_alive(server->processes) == 0)
+        loop_stop(server->loop);
+}
+
+static void server_on_fill(struct loop_timer *timer) {
+    struct server *server = timer->context;
+    process_pool_fill(server->processes);
+}
+
+static void server_kill_all(struct server *server) {
+    worker_pool_kill(server->workers);
+    process_pool_kill(server->processes);
+}
+
+static void server_on_drain_end(struct loop_timer *timer) {
+    struct server *server = timer->context;
+    log_event("%u workers and %u processes still had calls; ending them", worker_pool_alive(server->workers),
+              process_pool_alive(server->processes));
+    server_kill_all(server);
+}
+
+static void server_close_socket(struct server *server) {
+    if (server->listen_watch.fd < 0)
+        return;
+    unlink(server->path);
+    loop_unwatch(server->loop, &server->listen_watch);
+    mem_close_fd(&server->listen_watch.fd);
+}
+
+static void server_on_signal(void *context, int signal_number) {
+    struct server *server = context;
+    if (server->draining) {
+        log_event("%s again: ending what is left", strsignal(signal_number));
+        server_kill_all(server);
+        return;
+    }
+    log_event("stopping (%s): waiting for calls in flight", strsignal(signal_number));
+    server->draining = true;
+    server_close_socket(server);
+    loop_disarm(server->loop, &server->fill_timer);
+    loop_arm(server->loop, &server->drain_timer, SERVER_DRAIN_NS);
+    if (server->gateway)
+        peer_send(&server->gateway->peer, &(struct message){.type = MESSAGE_SERVER_DRAINING}, NULL, 0);
+    worker_pool_drain(server->workers);
+    process_pool_drain(server->processes);
+    server_on_empty(server);
+}
+
+static int server_listen(struct server *server, struct err *err) {
+    int fd = -1;
+    int rc = message_listen(server->path, &fd, err);
+    if (rc < 0)
+        return rc;
+    server->listen_watch = (struct loop_watch){.fd = fd, .on_event = server_on_connect, .context = server};
+    return loop_watch(server->loop, &server->listen_watch, EPOLLIN, err);
+}
+
+static void server_start_parts(struct server *server, const char *parts_dir) {
+    const struct config *config = server->config;
+    server->processes = process_pool_new(&(struct process_pool_config){.loop = server->loop,
+                                                                       .parts_dir = parts_dir,
+                                                                       .on_gone = server_on_process_gone,
+                                                                       .on_empty = server_on_empty,
+                                                                       .context = server});
+    log_line("server: pre-forking %lld workers...", (long long)config->workers);
+    server->workers = worker_pool_new(&(struct worker_pool_config){.loop = server->loop,
+                                                                   .parts_dir = parts_dir,
+                                                                   .data_dir = config->data_dir,
+                                                                   .log_dir = config->log_dir,
+                                                                   .weights = config->weights,
+                                                                   .count = (uint32_t)config->workers,
+                                                                   .memory_max_mb = config->memory_max_mb,
+                                                                   .on_ready = server_on_worker_ready,
+                                                                   .on_gone = server_on_worker_gone,
+                                                                   .on_empty = server_on_empty,
+                                                                   .context = server});
+    server->registrar.loop = server->loop;
+    snprintf(server->registrar.path, sizeof server->registrar.path, "%s/faas_lb.sock", config->run_dir);
+    server->registrar.on_registered = server_on_registered;
+    server->registrar.context = server;
+    registrar_start(&server->registrar);
+    server->drain_timer = (struct loop_timer){.on_timer = server_on_drain_end, .context = server};
+    server->fill_timer = (struct loop_timer){.on_timer = server_on_fill, .context = server};
+    loop_arm(server->loop, &server->fill_timer, SERVER_FILL_NS);
+}
+
+static void server_fini(struct server *server) {
+    while (server->clients)
+        server_drop_client(server->clients);
+    if (server->workers)
+        registrar_stop(&server->registrar);
+    worker_pool_free(server->workers);
+    process_pool_free(server->processes);
+    if (server->loop)
+        server_close_socket(server);
+    loop_free(server->loop);
+    sandbox_fini();
+}
+
+/* Every process in the gateway's hands costs descriptors. */
+static void server_raise_limits(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+int server_run(const struct config *config, const char *parts_dir, struct err *err) {
+    static const int signals[] = {SIGTERM, SIGINT};
+    struct server *server = mem_zalloc(sizeof *server);
+    server->config = config;
+    server->listen_watch.fd = -1;
+    snprintf(server->path, sizeof server->path, "%s/faas_server.sock", config->run_dir);
+    server_raise_limits();
+    int rc = loop_new(&server->loop, err);
+    if (rc == 0)
+        rc = loop_signals(server->loop, signals, 2, server_on_signal, server, err);
+    if (rc == 0)
+        rc = server_listen(server, err);
+    if (rc == 0) {
+        log_line("server: listening on %s", server->path);
+        server_start_parts(server, parts_dir);
+        rc = loop_run(server->loop, err);
+    }
+    server_fini(server);
+    free(server);
+    return rc;
+}

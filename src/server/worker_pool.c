@@ -1,0 +1,285 @@
+#include "server/worker_pool.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "server/channel.h"
+#include "server/spawn.h"
+
+enum { WORKER_POOL_PIPE_BYTES = 1 << 20 };
+
+enum worker_state { WORKER_WAITING, WORKER_STARTING, WORKER_READY };
+
+struct worker_slot {
+    struct worker_pool *pool; /* borrowed: it holds us */
+    enum worker_state state;
+    uint32_t number, generation, weight;
+    pid_t pid; /* 0 = no process */
+    struct loop_watch pidfd_watch;
+    struct peer control;
+    struct loop_timer respawn;
+    uint64_t backoff_ns;
+};
+
+struct worker_pool {
+    struct worker_pool_config config;
+    bool draining;
+    uint32_t alive;
+    struct worker_slot workers[WORKER_POOL_MAX];
+};
+
+static void worker_pool_spawn(struct worker_slot *worker);
+
+static struct message worker_pool_describe(const struct worker_slot *worker) {
+    return (struct message){.worker = worker->number,
+                            .pid = worker->pid,
+                            .generation = worker->generation,
+                            .weight = worker->weight};
+}
+
+static void worker_pool_respawn_later(struct worker_slot *worker) {
+    worker->state = WORKER_WAITING;
+    worker->backoff_ns = worker->backoff_ns ? worker->backoff_ns * 2 : WORKER_POOL_BACKOFF_NS;
+    if (worker->backoff_ns > WORKER_POOL_BACKOFF_MAX_NS)
+        worker->backoff_ns = WORKER_POOL_BACKOFF_MAX_NS;
+    log_event("worker %u is tried again in %llu ms", worker->number,
+              (unsigned long long)(worker->backoff_ns / CLOCK_NS_PER_MS));
+    loop_arm(worker->pool->config.loop, &worker->respawn, worker->backoff_ns);
+}
+
+static void worker_pool_log_end(const struct worker_slot *worker, int status) {
+    const char *when = worker->state == WORKER_READY ? "" : " before it was ready";
+    if (WIFSIGNALED(status))
+        log_event("worker %u (pid %d) died%s: %s", worker->number, worker->pid, when,
+                  strsignal(WTERMSIG(status)));
+    else
+        log_event("worker %u (pid %d) ended%s: exit code %d", worker->number, worker->pid, when,
+                  WEXITSTATUS(status));
+}
+
+static void worker_pool_on_exit(struct loop_watch *watch, uint32_t events) {
+    (void)events;
+    struct worker_slot *worker = watch->context;
+    struct worker_pool *pool = worker->pool;
+    int status;
+    pid_t reaped = waitpid(worker->pid, &status, WNOHANG);
+    if (reaped == 0)
+        return;
+    if (reaped < 0)
+        status = W_EXITCODE(255, 0);
+    if (!pool->draining || status != 0)
+        worker_pool_log_end(worker, status);
+    struct message gone = worker_pool_describe(worker);
+    gone.status = status;
+    gone.code = ERR_CRASH;
+    bool was_ready = worker->state == WORKER_READY;
+    loop_unwatch(pool->config.loop, watch);
+    mem_close_fd(&watch->fd);
+    peer_close(&worker->control);
+    worker->pid = 0;
+    worker->state = WORKER_WAITING;
+    pool->alive--;
+    /* The successor first: it boots while the others are told. */
+    if (!pool->draining && was_ready) {
+        worker->generation++;
+        worker_pool_spawn(worker);
+    } else if (!pool->draining) {
+        worker_pool_respawn_later(worker);
+    }
+    if (was_ready)
+        pool->config.on_gone(pool->config.context, &gone);
+    if (pool->draining && pool->alive == 0)
+        pool->config.on_empty(pool->config.context);
+}
+
+static void worker_pool_on_message(struct peer *peer, const struct message *message, int *fds, int fd_count) {
+    (void)fds;
+    (void)fd_count;
+    struct worker_slot *worker = peer->context;
+    if (message->type != MESSAGE_WORKER_READY || worker->state != WORKER_STARTING)
+        return;
+    worker->state = WORKER_READY;
+    worker->backoff_ns = 0;
+    struct message ready = worker_pool_describe(worker);
+    worker->pool->config.on_ready(worker->pool->config.context, &ready);
+}
+
+/* A worker that closed its control socket cannot be given pipes any more: it ends, or is made to. */
+static void worker_pool_on_control_close(struct peer *peer, const struct err *why) {
+    (void)why;
+    struct worker_slot *worker = peer->context;
+    peer_close(peer);
+    spawn_kill(worker->pidfd_watch.fd, SIGKILL);
+}
+
+static int worker_pool_open_log(const struct worker_pool *pool) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/worker.log", pool->config.log_dir);
+    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+}
+
+static int worker_pool_start_process(struct worker_slot *worker, int control_fd, struct err *err) {
+    const struct worker_pool_config *config = &worker->pool->config;
+    char program[4096], memory[32];
+    snprintf(program, sizeof program, "%s/worker", config->parts_dir);
+    snprintf(memory, sizeof memory, "%lld", (long long)config->memory_max_mb);
+    char *argv[] = {"worker", "--data-dir", (char *)config->data_dir, "--memory-max-mb", memory, NULL};
+    /* Not our own stdout: a worker may outlive us, and would keep a pipe open that somebody reads to its end.
+     */
+    MEM_CLOSE_FD int log_fd = worker_pool_open_log(worker->pool);
+    struct spawn spawn = {
+        .program = program, .argv = argv, .fds = {-1, log_fd, log_fd, control_fd}, .fd_count = 4};
+    int rc = spawn_start(&spawn, &worker->pid, err);
+    if (rc < 0)
+        return rc;
+    int pidfd = -1;
+    rc = spawn_open_pidfd(worker->pid, &pidfd, err);
+    worker->pidfd_watch =
+        (struct loop_watch){.fd = pidfd, .on_event = worker_pool_on_exit, .context = worker};
+    if (rc == 0)
+        rc = loop_watch(config->loop, &worker->pidfd_watch, EPOLLIN, err);
+    if (rc < 0) {
+        kill(worker->pid, SIGKILL);
+        waitpid(worker->pid, NULL, 0);
+        mem_close_fd(&worker->pidfd_watch.fd);
+        worker->pid = 0;
+    }
+    return rc;
+}
+
+static int worker_pool_try_spawn(struct worker_slot *worker, struct err *err) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return err_sys(err, "socketpair");
+    int rc = worker_pool_start_process(worker, pair[1], err);
+    close(pair[1]);
+    if (rc < 0) {
+        close(pair[0]);
+        return rc;
+    }
+    worker->pool->alive++;
+    worker->state = WORKER_STARTING;
+    rc = peer_open(&worker->control, pair[0], err);
+    if (rc < 0)
+        spawn_kill(worker->pidfd_watch.fd, SIGKILL);
+    return 0;
+}
+
+static void worker_pool_spawn(struct worker_slot *worker) {
+    struct err err;
+    if (worker_pool_try_spawn(worker, &err) < 0) {
+        log_event("worker %u: %s", worker->number, err.msg);
+        worker_pool_respawn_later(worker);
+        return;
+    }
+    log_line("server: created worker %u (pid %d)", worker->number, worker->pid);
+}
+
+static void worker_pool_on_respawn(struct loop_timer *timer) {
+    worker_pool_spawn(timer->context);
+}
+
+static uint32_t worker_pool_weight(const char *weights, uint32_t number) {
+    const char *at = weights;
+    for (uint32_t i = 0; i < number && at; i++)
+        if ((at = strchr(at, ',')))
+            at++;
+    long weight = at ? strtol(at, NULL, 10) : 1;
+    return weight > 0 ? (uint32_t)weight : 1;
+}
+
+struct worker_pool *worker_pool_new(const struct worker_pool_config *config) {
+    struct worker_pool *pool = mem_zalloc(sizeof *pool);
+    pool->config = *config;
+    for (uint32_t i = 0; i < config->count; i++) {
+        struct worker_slot *worker = &pool->workers[i];
+        worker->pool = pool;
+        worker->number = i;
+        worker->weight = worker_pool_weight(config->weights, i);
+        worker->pidfd_watch.fd = -1;
+        worker->control = (struct peer){.loop = config->loop,
+                                        .watch.fd = -1,
+                                        .on_message = worker_pool_on_message,
+                                        .on_close = worker_pool_on_control_close,
+                                        .context = worker};
+        worker->respawn = (struct loop_timer){.on_timer = worker_pool_on_respawn, .context = worker};
+        worker_pool_spawn(worker);
+    }
+    return pool;
+}
+
+void worker_pool_free(struct worker_pool *pool) {
+    if (!pool)
+        return;
+    for (uint32_t i = 0; i < pool->config.count; i++) {
+        struct worker_slot *worker = &pool->workers[i];
+        loop_disarm(pool->config.loop, &worker->respawn);
+        peer_close(&worker->control);
+        loop_unwatch(pool->config.loop, &worker->pidfd_watch);
+        mem_close_fd(&worker->pidfd_watch.fd);
+    }
+    free(pool);
+}
+
+static int worker_pool_try_attach(struct worker_slot *worker, struct peer *gateway, struct err *err) {
+    struct channel channel;
+    int rc = channel_open(&channel, WORKER_POOL_PIPE_BYTES, err);
+    if (rc < 0)
+        return rc;
+    int page = fcntl(channel.page, F_DUPFD_CLOEXEC, 0);
+    int pidfd = fcntl(worker->pidfd_watch.fd, F_DUPFD_CLOEXEC, 0);
+    if (page < 0 || pidfd < 0) {
+        err_sys(err, "fcntl");
+        mem_close_fd(&page);
+        mem_close_fd(&pidfd);
+        channel_close(&channel);
+        return -err->code;
+    }
+    int to_worker[] = {channel.calls_read, channel.answers_write, channel.page};
+    peer_send(&worker->control, &(struct message){.type = MESSAGE_WORKER_ATTACH}, to_worker, 3);
+    struct message message = worker_pool_describe(worker);
+    message.type = MESSAGE_SERVER_WORKER;
+    int to_gateway[] = {channel.calls_write, channel.answers_read, page, pidfd};
+    peer_send(gateway, &message, to_gateway, 4);
+    return 0;
+}
+
+void worker_pool_attach(struct worker_pool *pool, uint32_t number, struct peer *gateway) {
+    struct worker_slot *worker = &pool->workers[number];
+    struct err err;
+    if (worker->state == WORKER_READY && !pool->draining && worker_pool_try_attach(worker, gateway, &err) < 0)
+        log_event("worker %u gets no pipes: %s", number, err.msg);
+}
+
+void worker_pool_attach_all(struct worker_pool *pool, struct peer *gateway) {
+    for (uint32_t i = 0; i < pool->config.count; i++)
+        worker_pool_attach(pool, i, gateway);
+}
+
+void worker_pool_drain(struct worker_pool *pool) {
+    pool->draining = true;
+    for (uint32_t i = 0; i < pool->config.count; i++) {
+        loop_disarm(pool->config.loop, &pool->workers[i].respawn);
+        peer_close(&pool->workers[i].control);
+    }
+}
+
+void worker_pool_kill(struct worker_pool *pool) {
+    for (uint32_t i = 0; i < pool->config.count; i++)
+        if (pool->workers[i].pid > 0)
+            spawn_kill(pool->workers[i].pidfd_watch.fd, SIGKILL);
+}
+
+uint32_t worker_pool_alive(const struct worker_pool *pool) {
+    return pool->alive;
+}
