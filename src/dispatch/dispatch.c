@@ -221,6 +221,7 @@ void dispatch_answer(struct dispatch *dispatch, struct call *call, const struct 
         stats_observe(&function->stats.queue, answer->queue_ns);
         stats_observe(&function->stats.start, answer->start_ns);
         stats_observe(&function->stats.run, answer->run_ns);
+        stats_observe(&function->stats.total, clock_now_ns() - call->admitted_ns);
     }
     call->on_answer(call, answer);
     storage_unref(dispatch->config.storage, version);
@@ -440,6 +441,11 @@ bool dispatch_is_ready(const struct dispatch *dispatch) {
         if (dispatch->wasm[i])
             return true;
     return false;
+}
+
+void dispatch_count(struct storage_version *version, int status, int code) {
+    struct dispatch_function *function = version->runtime_data;
+    stats_count(&function->stats, status, code);
 }
 
 const struct stats *dispatch_stats(const struct storage_version *version) {

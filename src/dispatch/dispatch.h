@@ -65,6 +65,8 @@ bool dispatch_is_idle(const struct dispatch *dispatch);
 /* A call would be served: a WASM worker is there. */
 bool dispatch_is_ready(const struct dispatch *dispatch);
 
+/* Counts an answer under the HTTP status that it went out with. */
+void dispatch_count(struct storage_version *version, int status, int code);
 /* For describe and metrics. NULL when the version was never called. */
 const struct stats *dispatch_stats(const struct storage_version *version);
 uint32_t dispatch_queued(const struct storage_version *version);

@@ -96,22 +96,19 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
 /* The process ended and all that will be known of it is known. */
 static void processes_finish(struct dispatch *dispatch, struct link *link) {
     struct call *call = link->slots[0];
-    if (call && link->script) {
+    bool started = call && sweep_has_started(call, loop_now_ns(dispatch->loop));
+    if (call && !started && !link->kill_code && call->attempts < DISPATCH_ATTEMPTS) {
+        dispatch_unlink(dispatch, call);
+        link->retiring = true; /* not again to this one */
+        dispatch_requeue(dispatch, call);
+    } else if (call && link->script) {
         script_finish(dispatch, link);
     } else if (call) {
-        bool started = sweep_has_started(call, loop_now_ns(dispatch->loop));
-        if (!started && !link->kill_code && call->attempts < DISPATCH_ATTEMPTS) {
-            dispatch_unlink(dispatch, call);
-            call->cold = false;
-            link->retiring = true; /* not again to this one */
-            dispatch_requeue(dispatch, call);
-        } else {
-            const char *error;
-            int exit_code;
-            int code = process_verdict(link, &error, &exit_code);
-            dispatch->totals.crashes += code == ERR_CRASH;
-            dispatch_fail(dispatch, call, code, error);
-        }
+        const char *error;
+        int exit_code;
+        int code = process_verdict(link, &error, &exit_code);
+        dispatch->totals.crashes += code == ERR_CRASH;
+        dispatch_fail(dispatch, call, code, error);
     }
     processes_close(dispatch, link);
 }

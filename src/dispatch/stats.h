@@ -23,7 +23,7 @@ struct stats_outcome {
 
 struct stats {
     struct stats_outcome outcomes[STATS_OUTCOMES];
-    struct stats_histogram queue, start, run;
+    struct stats_histogram queue, start, run, total;
     uint64_t calls;
     uint64_t last_call_s; /* since the epoch; 0 = never */
 };

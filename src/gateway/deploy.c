@@ -1,0 +1,343 @@
+/* Deploy: reserve the name, build in a stage, publish, list. The loop goes on serving meanwhile: the build is
+ * a process of its own, the disk is on the jobs' thread. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "gateway/build.h"
+#include "gateway/gateway_internal.h"
+
+struct deploy {
+    struct gateway *gateway;
+    struct http_conn *conn; /* NULL for a rebuild */
+    struct storage_meta meta;
+    struct storage_version *version; /* rebuild, delete: referenced */
+    char stage[1200];
+    struct build build;
+    struct job job;
+    struct buf source; /* rebuild: code.wasm */
+    struct err err;
+    char *error_text; /* owned: the compiler's messages, longer than err holds */
+    int rc;
+};
+
+/* ---- parameters ---- */
+
+static int deploy_parse_number(const char *name, const char *text, int64_t min, int64_t max,
+                               uint32_t *ret_value, struct err *err) {
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end || errno)
+        return err_set(err, ERR_BAD_REQUEST, "%s=%s is not a whole number", name, text);
+    if (value < min || value > max)
+        return err_set(err, ERR_BAD_REQUEST, "%s=%s is outside of %lld to %lld, the cap of this server", name,
+                       text, (long long)min, (long long)max);
+    *ret_value = (uint32_t)value;
+    return 0;
+}
+
+static int deploy_parse_limits(const struct config *config, struct http_slice query,
+                               struct limits *ret_limits, struct err *err) {
+    char text[64];
+    int rc;
+    *ret_limits = LIMITS_DEFAULTS;
+    if (ret_limits->timeout_ms > config->timeout_max_ms)
+        ret_limits->timeout_ms = (uint32_t)config->timeout_max_ms;
+    if (ret_limits->memory_mb > config->memory_max_mb)
+        ret_limits->memory_mb = (uint32_t)config->memory_max_mb;
+#define DEPLOY_LIMIT(field, fallback, min, max, unit, doc)                                                   \
+    if ((rc = http_query_get(query, #field, text, sizeof text, err)) < 0)                                    \
+        return rc;                                                                                           \
+    if (rc > 0) {                                                                                            \
+        int64_t cap = strcmp(#field, "timeout_ms") == 0  ? config->timeout_max_ms                            \
+                      : strcmp(#field, "memory_mb") == 0 ? config->memory_max_mb                             \
+                                                         : (max);                                            \
+        if ((rc = deploy_parse_number(#field, text, (min), cap, &ret_limits->field, err)) < 0)               \
+            return rc;                                                                                       \
+    }
+    LIMITS_TABLE(DEPLOY_LIMIT)
+#undef DEPLOY_LIMIT
+    return 0;
+}
+
+static int deploy_check_known(struct http_slice query, struct err *err) {
+    static const char *const known[] = {"name", "lang", "http",
+#define DEPLOY_NAME(field, fallback, min, max, unit, doc) #field,
+                                        LIMITS_TABLE(DEPLOY_NAME)
+#undef DEPLOY_NAME
+    };
+    const char *at = query.data, *end = query.data + query.len;
+    while (at < end) {
+        const char *stop = memchr(at, '&', (size_t)(end - at));
+        stop = stop ? stop : end;
+        const char *equals = memchr(at, '=', (size_t)(stop - at));
+        size_t len = (size_t)((equals ? equals : stop) - at);
+        bool found = len == 0;
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            found |= strlen(known[i]) == len && memcmp(known[i], at, len) == 0;
+        if (!found)
+            return err_set(
+                err, ERR_BAD_REQUEST,
+                "unknown parameter '%.*s'; known: name, lang, http, timeout_ms, memory_mb, concurrency, "
+                "output_mb, processes, tmp_mb",
+                (int)(len < 32 ? len : 32), at);
+        at = stop + 1;
+    }
+    return 0;
+}
+
+static int deploy_parse_lang(const char *lang, struct storage_meta *meta, struct err *err) {
+    const struct storage_lang *found = storage_lang_find(lang);
+    if (found) {
+        snprintf(meta->lang, sizeof meta->lang, "%s", found->name);
+        return 0;
+    }
+    char known[128] = "";
+    for (const struct storage_lang *row = storage_lang_all(); row->name; row++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "", row->name);
+    return err_set(err, ERR_BAD_REQUEST, "lang '%.32s' is unknown; known: %s", lang, known);
+}
+
+static int deploy_need(struct http_slice query, const char *name, char *ret_value, size_t size,
+                       struct err *err) {
+    int rc = http_query_get(query, name, ret_value, size, err);
+    return rc > 0 ? 0 : rc < 0 ? rc : err_set(err, ERR_BAD_REQUEST, "the parameter '%s' is missing", name);
+}
+
+static int deploy_parse(struct gateway *gateway, const struct http_request *http, bool update,
+                        struct storage_meta *ret_meta, struct err *err) {
+    char name[256], lang[64], mode[16];
+    int rc = deploy_check_known(http->query, err);
+    if (rc == 0)
+        rc = deploy_need(http->query, "name", name, sizeof name, err);
+    if (rc == 0)
+        rc = storage_name_check(name, err);
+    if (rc == 0)
+        rc = deploy_need(http->query, "lang", lang, sizeof lang, err);
+    if (rc == 0)
+        rc = deploy_parse_lang(lang, ret_meta, err);
+    if (rc == 0)
+        rc = deploy_parse_limits(gateway->config, http->query, &ret_meta->limits, err);
+    if (rc != 0)
+        return rc;
+    rc = http_query_get(http->query, "http", mode, sizeof mode, err);
+    if (rc > 0 && strcmp(mode, "cgi") != 0 && strcmp(mode, "plain") != 0)
+        return err_set(err, ERR_BAD_REQUEST, "http=%s is unknown; known: plain, cgi", mode);
+    if (rc < 0)
+        return rc;
+    ret_meta->cgi = rc > 0 && strcmp(mode, "cgi") == 0;
+    ret_meta->size = http->body.len;
+    if (http->body.len == 0)
+        return err_set(err, ERR_COMPILE, "the source is empty: send it as the request's body");
+    return storage_reserve(gateway->storage, name, update, ret_meta, err);
+}
+
+/* ---- the end of a deploy ---- */
+
+static void deploy_free(struct deploy *deploy) {
+    buf_fini(&deploy->source);
+    free(deploy->error_text);
+    free(deploy);
+}
+
+static void deploy_respond_created(struct deploy *deploy) {
+    const struct storage_meta *meta = &deploy->meta;
+    struct buf body = {0};
+    buf_append_format(
+        &body, "{\"ok\":true,\"id\":\"%s\",\"name\":\"%s\",\"lang\":\"%s\",\"wasm\":%s,\"size\":%llu,",
+        meta->id, meta->name, meta->lang, meta->wasm ? "true" : "false", (unsigned long long)meta->size);
+    buf_append_format(&body, "\"version\":%u,\"entry\":\"%s\"}", meta->version, meta->entry);
+    respond_json(deploy->conn, 201, &body);
+    buf_fini(&body);
+}
+
+static void deploy_fail(struct deploy *deploy, int code, const char *error) {
+    storage_unreserve(deploy->gateway->storage, deploy->meta.name);
+    respond_error(deploy->gateway, deploy->conn, code, error);
+    deploy_free(deploy);
+}
+
+static void deploy_run_unstage(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    storage_unstage(deploy->stage);
+}
+
+static void deploy_on_unstaged(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    deploy_fail(deploy, deploy->err.code, deploy->error_text ? deploy->error_text : deploy->err.msg);
+}
+
+static void deploy_run_publish(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    deploy->rc = storage_publish(deploy->gateway->storage, deploy->stage, &deploy->meta, &deploy->err);
+}
+
+static void deploy_on_published(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    struct gateway *gateway = deploy->gateway;
+    if (deploy->rc != 0) {
+        deploy_fail(deploy, deploy->err.code, deploy->err.msg);
+        return;
+    }
+    struct storage_version *before =
+        storage_find(gateway->storage, deploy->meta.name, strlen(deploy->meta.name));
+    if (before)
+        storage_ref(before);
+    struct storage_version *after = storage_index_add(gateway->storage, &deploy->meta, &deploy->err);
+    if (before) {
+        dispatch_retire(gateway->dispatch, before);
+        storage_unref(gateway->storage, before);
+    }
+    if (after)
+        deploy_respond_created(deploy);
+    else
+        respond_err(gateway, deploy->conn, &deploy->err);
+    deploy_free(deploy);
+}
+
+static void deploy_on_built(struct build *build, const struct err *err) {
+    struct deploy *deploy = (struct deploy *)((char *)build - offsetof(struct deploy, build));
+    if (err->code != ERR_OK) {
+        deploy->err = *err;
+        deploy->error_text = build->error_text;
+        build->error_text = NULL;
+        deploy->job = (struct job){.run = deploy_run_unstage, .done = deploy_on_unstaged};
+    } else {
+        deploy->job = (struct job){.run = deploy_run_publish, .done = deploy_on_published};
+    }
+    jobs_add(deploy->gateway->jobs, &deploy->job);
+}
+
+/* ---- routes ---- */
+
+void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_request *http, bool update) {
+    *(struct request *)http_conn_context(conn) = (struct request){.gateway = gateway, .conn = conn};
+    struct err err;
+    struct deploy *deploy = mem_zalloc(sizeof *deploy);
+    deploy->gateway = gateway;
+    deploy->conn = conn;
+    int rc = deploy_parse(gateway, http, update, &deploy->meta, &err);
+    if (rc != 0) {
+        respond_err(gateway, conn, &err);
+        deploy_free(deploy);
+        return;
+    }
+    if (storage_stage(gateway->storage, deploy->stage, sizeof deploy->stage, &err) != 0) {
+        deploy_fail(deploy, err.code, err.msg);
+        return;
+    }
+    deploy->build = (struct build){
+        .args = {"--lang", deploy->meta.lang, "--name", deploy->meta.name, "--stage", deploy->stage},
+        .source = {(const uint8_t *)http->body.data, http->body.len},
+        .meta = &deploy->meta,
+        .on_done = deploy_on_built,
+    };
+    if (build_start(gateway, &deploy->build, &err) != 0) {
+        storage_unstage(deploy->stage);
+        deploy_fail(deploy, err.code, err.msg);
+    }
+}
+
+static void deploy_run_erase(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    deploy->rc = storage_erase(deploy->gateway->storage, deploy->meta.name, &deploy->err);
+}
+
+static void deploy_on_erased(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    struct gateway *gateway = deploy->gateway;
+    storage_unreserve(gateway->storage, deploy->meta.name);
+    if (deploy->rc != 0) {
+        respond_err(gateway, deploy->conn, &deploy->err);
+    } else {
+        storage_index_remove(gateway->storage, deploy->meta.name);
+        for (struct storage_version *at = deploy->version; at; at = at->older)
+            dispatch_retire(gateway->dispatch, at);
+        http_respond(deploy->conn, 204, (struct http_slice){"", 0}, (struct http_slice){"", 0});
+    }
+    storage_unref(gateway->storage, deploy->version);
+    deploy_free(deploy);
+}
+
+void deploy_delete(struct gateway *gateway, struct http_conn *conn, struct storage_version *version) {
+    *(struct request *)http_conn_context(conn) = (struct request){.gateway = gateway, .conn = conn};
+    struct err err;
+    struct deploy *deploy = mem_zalloc(sizeof *deploy);
+    deploy->gateway = gateway;
+    deploy->conn = conn;
+    if (storage_reserve(gateway->storage, version->meta.name, true, &deploy->meta, &err) != 0) {
+        respond_err(gateway, conn, &err);
+        deploy_free(deploy);
+        return;
+    }
+    deploy->version = version;
+    storage_ref(version);
+    deploy->job = (struct job){.run = deploy_run_erase, .done = deploy_on_erased};
+    jobs_add(gateway->jobs, &deploy->job);
+}
+
+/* ---- native code that a worker refused ---- */
+
+static void deploy_end_rebuild(struct deploy *deploy, bool rebuilt) {
+    struct gateway *gateway = deploy->gateway;
+    struct storage_version *version = deploy->version;
+    if (rebuilt)
+        version->meta = deploy->meta;
+    log_event("native code of '%s' %s", version->meta.id,
+              rebuilt              ? "was made again"
+              : deploy->err.msg[0] ? deploy->err.msg
+                                   : "could not be made again");
+    deploy_free(deploy);
+    dispatch_rebuilt(gateway->dispatch, version, rebuilt);
+    storage_unref(gateway->storage, version);
+}
+
+static void deploy_run_replace(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    deploy->rc = storage_replace_native(deploy->gateway->storage, deploy->stage, &deploy->meta, &deploy->err);
+}
+
+static void deploy_on_replaced(struct job *job) {
+    struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
+    deploy_end_rebuild(deploy, deploy->rc == 0);
+}
+
+static void deploy_on_rebuilt(struct build *build, const struct err *err) {
+    struct deploy *deploy = (struct deploy *)((char *)build - offsetof(struct deploy, build));
+    deploy->err = *err;
+    deploy->error_text = build->error_text;
+    if (err->code != ERR_OK) {
+        storage_unstage(deploy->stage);
+        deploy_end_rebuild(deploy, false);
+        return;
+    }
+    deploy->job = (struct job){.run = deploy_run_replace, .done = deploy_on_replaced};
+    jobs_add(deploy->gateway->jobs, &deploy->job);
+}
+
+void deploy_rebuild(void *context, struct storage_version *version) {
+    struct gateway *gateway = context;
+    struct deploy *deploy = mem_zalloc(sizeof *deploy);
+    deploy->gateway = gateway;
+    deploy->meta = version->meta;
+    deploy->version = version;
+    storage_ref(version);
+    log_event("native code of '%s' is damaged or from another engine: it is made again", version->meta.id);
+    int rc = storage_read(gateway->storage, version->meta.id, "code.wasm", 256u << 20, &deploy->source,
+                          &deploy->err);
+    if (rc == 0)
+        rc = storage_stage(gateway->storage, deploy->stage, sizeof deploy->stage, &deploy->err);
+    if (rc == 0) {
+        deploy->build = (struct build){.args = {"--rebuild", "--stage", deploy->stage},
+                                       .source = {deploy->source.data, deploy->source.len},
+                                       .meta = &deploy->meta,
+                                       .on_done = deploy_on_rebuilt};
+        rc = build_start(gateway, &deploy->build, &deploy->err);
+    }
+    if (rc != 0)
+        deploy_end_rebuild(deploy, false);
+}

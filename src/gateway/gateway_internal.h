@@ -1,0 +1,85 @@
+/* What the gateway's files share; nobody else includes this. */
+#ifndef FAAS_GATEWAY_GATEWAY_INTERNAL_H
+#define FAAS_GATEWAY_GATEWAY_INTERNAL_H
+
+#include "base/jobs.h"
+#include "dispatch/dispatch.h"
+#include "gateway/function_log.h"
+#include "gateway/gateway.h"
+#include "gateway/json.h"
+#include "http/http.h"
+#include "storage/storage.h"
+
+enum { GATEWAY_CALL_ID_MAX = 64 };
+
+struct deploy;
+struct build;
+
+struct gateway {
+    struct loop *loop;           /* borrowed */
+    const struct config *config; /* borrowed */
+    struct storage *storage;
+    struct jobs *jobs;
+    struct dispatch *dispatch;
+    struct http_server *http;
+    struct function_log *log;
+    struct loop_timer drain_timer;
+    uint64_t drain_until_ns;
+    char parts_dir[1024]; /* where the builder is */
+    uint32_t call_id_seed;
+    struct build *builds_head, *builds_tail; /* waiting */
+    uint32_t builds_running, builds_waiting;
+    struct buf scratch, head_scratch; /* one answer's body and header lines; empty between answers */
+};
+
+/* Lives in http_conn_context while a request is out. */
+struct request {
+    struct gateway *gateway;
+    struct http_conn *conn;
+    struct call call;
+    struct buf head; /* of the CALL frame, when it does not fit head_small */
+    char head_small[104];
+    char call_id[GATEWAY_CALL_ID_MAX + 1];
+    bool envelope; /* /invoke: JSON around the output */
+    bool is_call;
+    int code; /* enum err_code of the answer */
+};
+
+/* respond.c: answers of the platform. */
+void respond_json(struct http_conn *conn, int status, const struct buf *body);
+void respond_error(struct gateway *gateway, struct http_conn *conn, int code, const char *error);
+void respond_err(struct gateway *gateway, struct http_conn *conn, const struct err *err);
+void respond_error_body(void *context, const struct err *err, struct buf *ret_body);
+/* Answers of calls. */
+void respond_call(struct call *call, const struct call_answer *answer);
+/* A function's bytes as an HTTP answer: entries of an ANSWER's head, or a CGI response. Appends header lines
+ * to `head`. */
+int respond_head_of_entries(const struct call_answer *answer, int *ret_status, struct buf *head,
+                            struct err *err);
+/* RFC 3875 section 6. *ret_body is the rest of the output. */
+int respond_head_of_cgi(struct call_bytes output, int *ret_status, struct buf *head,
+                        struct call_bytes *ret_body, struct err *err);
+
+/* invoke.c */
+void invoke_by_query(struct gateway *gateway, struct http_conn *conn, struct http_request *request);
+void invoke_by_path(struct gateway *gateway, struct http_conn *conn, struct http_request *request,
+                    struct http_slice name, struct http_slice prefix, struct http_slice rest);
+
+/* deploy.c */
+void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_request *request, bool update);
+void deploy_delete(struct gateway *gateway, struct http_conn *conn, struct storage_version *version);
+void deploy_rebuild(void *context, struct storage_version *version); /* dispatch_on_artefact */
+
+/* describe.c */
+void describe_function(struct gateway *gateway, struct http_conn *conn, struct storage_version *version);
+void describe_list(struct gateway *gateway, struct http_conn *conn);
+void describe_workers(struct gateway *gateway, struct http_conn *conn);
+
+/* metrics.c */
+void metrics_route(struct gateway *gateway, struct http_conn *conn);
+
+/* routes.c */
+void routes_on_request(void *context, struct http_conn *conn, struct http_request *request);
+void routes_on_abandon(void *context, struct http_conn *conn);
+
+#endif

@@ -1,0 +1,162 @@
+/* GET /metrics: the Prometheus text format, version 0.0.4. Names of functions need no escaping
+ * (storage_name_check). */
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/gateway_internal.h"
+
+static void metrics_header(struct buf *out, const char *name, const char *type, const char *help) {
+    buf_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* Every version that has been called: the current ones and the older ones behind them. */
+typedef void metrics_on_version(struct buf *out, const struct storage_version *version,
+                                const struct stats *stats);
+
+static void metrics_each(struct gateway *gateway, struct buf *out, metrics_on_version *on_version) {
+    for (struct storage_version *current = storage_next(gateway->storage, NULL); current;
+         current = storage_next(gateway->storage, current))
+        for (const struct storage_version *at = current; at; at = at->older) {
+            const struct stats *stats = dispatch_stats(at);
+            if (stats)
+                on_version(out, at, stats);
+        }
+}
+
+static void metrics_calls(struct buf *out, const struct storage_version *version, const struct stats *stats) {
+    for (int i = 0; i < STATS_OUTCOMES && stats->outcomes[i].count; i++) {
+        const struct stats_outcome *row = &stats->outcomes[i];
+        buf_append_format(
+            out, "faas_calls_total{function=\"%s\",version=\"%u\",status=\"%u\",cause=\"%s\"} %llu\n",
+            version->meta.name, version->meta.version, row->status, err_cause(row->code),
+            (unsigned long long)row->count);
+    }
+}
+
+static void metrics_queue_depth(struct buf *out, const struct storage_version *version,
+                                const struct stats *stats) {
+    (void)stats;
+    if (version->current)
+        buf_append_format(out, "faas_queue_depth{function=\"%s\"} %u\n", version->meta.name,
+                          dispatch_queued(version));
+}
+
+static void metrics_histogram(struct buf *out, const char *name, const struct storage_version *version,
+                              const struct stats_histogram *histogram) {
+    uint64_t sum = 0;
+    for (int i = 0; i < STATS_BUCKETS; i++) {
+        sum += histogram->buckets[i];
+        buf_append_format(out, "%s_bucket{function=\"%s\",version=\"%u\",le=\"%s\"} %llu\n", name,
+                          version->meta.name, version->meta.version, stats_bucket_labels[i],
+                          (unsigned long long)sum);
+    }
+    buf_append_format(out, "%s_sum{function=\"%s\",version=\"%u\"} %.9f\n", name, version->meta.name,
+                      version->meta.version, (double)histogram->sum_ns / 1e9);
+    buf_append_format(out, "%s_count{function=\"%s\",version=\"%u\"} %llu\n", name, version->meta.name,
+                      version->meta.version, (unsigned long long)sum);
+}
+
+static void metrics_queue(struct buf *out, const struct storage_version *version, const struct stats *stats) {
+    metrics_histogram(out, "faas_queue_seconds", version, &stats->queue);
+}
+
+static void metrics_start(struct buf *out, const struct storage_version *version, const struct stats *stats) {
+    metrics_histogram(out, "faas_start_seconds", version, &stats->start);
+}
+
+static void metrics_run(struct buf *out, const struct storage_version *version, const struct stats *stats) {
+    metrics_histogram(out, "faas_run_seconds", version, &stats->run);
+}
+
+static void metrics_total(struct buf *out, const struct storage_version *version, const struct stats *stats) {
+    metrics_histogram(out, "faas_total_seconds", version, &stats->total);
+}
+
+struct metrics_states {
+    const char *names[8];
+    uint32_t counts[8];
+};
+
+static void metrics_on_worker(void *context, const struct dispatch_worker *worker) {
+    struct metrics_states *states = context;
+    int i = 0;
+    while (strcmp(states->names[i], worker->state) != 0)
+        i++;
+    states->counts[i]++;
+}
+
+static void metrics_workers(struct gateway *gateway, struct buf *out) {
+    struct metrics_states states = {.names = {"ready", "busy", "loading", "stalled", "retiring"}};
+    struct dispatch_totals totals;
+    dispatch_each_worker(gateway->dispatch, metrics_on_worker, &states);
+    dispatch_totals(gateway->dispatch, &totals);
+    metrics_header(out, "faas_workers", "gauge", "Workers and function processes by state.");
+    for (int i = 0; states.names[i]; i++)
+        buf_append_format(out, "faas_workers{state=\"%s\"} %u\n", states.names[i], states.counts[i]);
+    metrics_header(out, "faas_worker_calls_total", "counter", "Calls answered by each WASM worker number.");
+    for (int i = 0; i < TABLE_WORKERS; i++)
+        if (totals.worker_calls[i] || i < (int)gateway->config->workers)
+            buf_append_format(out, "faas_worker_calls_total{worker=\"%d\"} %llu\n", i,
+                              (unsigned long long)totals.worker_calls[i]);
+    metrics_header(out, "faas_worker_restarts_total", "counter", "WASM workers that were started again.");
+    buf_append_format(out, "faas_worker_restarts_total %llu\n", (unsigned long long)totals.worker_restarts);
+    metrics_header(out, "faas_calls_crashed_total", "counter",
+                   "Calls that were running when their worker died.");
+    buf_append_format(out, "faas_calls_crashed_total %llu\n", (unsigned long long)totals.crashes);
+    metrics_header(out, "faas_calls_withdrawn_total", "counter",
+                   "Times that a call was taken back from a worker that had not started it.");
+    buf_append_format(out, "faas_calls_withdrawn_total %llu\n", (unsigned long long)totals.withdrawn);
+    metrics_header(out, "faas_workers_killed_total", "counter", "Workers and processes killed over a limit.");
+    buf_append_format(out, "faas_workers_killed_total %llu\n", (unsigned long long)totals.killed);
+    metrics_header(out, "faas_part_up", "gauge", "1 while the gateway is connected to that part.");
+    buf_append_format(out, "faas_part_up{part=\"server\"} %d\nfaas_part_up{part=\"load_balancer\"} %d\n",
+                      totals.server_connected, totals.balancer_connected);
+    metrics_header(out, "faas_strategy", "gauge", "1 for the strategy in force.");
+    for (uint32_t i = 0; i < POLICY_COUNT; i++)
+        buf_append_format(out, "faas_strategy{strategy=\"%s\"} %d\n", policy_strategy_name(i),
+                          totals.strategy == i);
+}
+
+static void metrics_http(struct gateway *gateway, struct buf *out) {
+    const struct http_stats *http = http_server_stats(gateway->http);
+    metrics_header(out, "faas_http_connections", "gauge", "Open connections.");
+    buf_append_format(out, "faas_http_connections %u\n", http->connections);
+    metrics_header(out, "faas_http_buffered_bytes", "gauge", "Bodies and unsent answers in memory.");
+    buf_append_format(out, "faas_http_buffered_bytes %zu\n", http->buffered_bytes);
+    metrics_header(out, "faas_http_requests_total", "counter", "Requests that arrived whole.");
+    buf_append_format(out, "faas_http_requests_total %llu\n", (unsigned long long)http->requests);
+    metrics_header(out, "faas_http_refused_total", "counter", "Requests refused before a route saw them.");
+    buf_append_format(out, "faas_http_refused_total %llu\n", (unsigned long long)http->refused);
+    metrics_header(out, "faas_functions", "gauge", "Deployed functions.");
+    buf_append_format(out, "faas_functions %u\n", storage_count(gateway->storage));
+    metrics_header(out, "faas_builds", "gauge", "Builds under way and waiting.");
+    buf_append_format(out, "faas_builds{state=\"running\"} %u\nfaas_builds{state=\"waiting\"} %u\n",
+                      gateway->builds_running, gateway->builds_waiting);
+}
+
+void metrics_route(struct gateway *gateway, struct http_conn *conn) {
+    static const char head[] = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
+    struct buf out = {0};
+    metrics_header(&out, "faas_calls_total", "counter", "Calls by function, version, HTTP status and cause.");
+    metrics_each(gateway, &out, metrics_calls);
+    metrics_workers(gateway, &out);
+    metrics_header(&out, "faas_queue_depth", "gauge", "Calls that wait for a worker.");
+    metrics_each(gateway, &out, metrics_queue_depth);
+    metrics_header(&out, "faas_queue_seconds", "histogram",
+                   "From a call's arrival until it was sent to a worker.");
+    metrics_each(gateway, &out, metrics_queue);
+    metrics_header(&out, "faas_start_seconds", "histogram",
+                   "From there to the function's first instruction.");
+    metrics_each(gateway, &out, metrics_start);
+    metrics_header(&out, "faas_run_seconds", "histogram", "The function's own time.");
+    metrics_each(gateway, &out, metrics_run);
+    metrics_header(&out, "faas_total_seconds", "histogram", "From a call's arrival to its answer.");
+    metrics_each(gateway, &out, metrics_total);
+    metrics_http(gateway, &out);
+    if (out.failed)
+        respond_error(gateway, conn, ERR_INTERNAL, "out of memory");
+    else
+        http_respond(conn, 200, (struct http_slice){head, sizeof head - 1},
+                     (struct http_slice){(const char *)out.data, out.len});
+    buf_fini(&out);
+}

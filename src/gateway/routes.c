@@ -1,0 +1,199 @@
+/* Which handler a request goes to: one table. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gateway/gateway_internal.h"
+
+typedef void routes_handler(struct gateway *gateway, struct http_conn *conn, struct http_request *request);
+
+static void routes_invoke(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    invoke_by_query(gateway, conn, request);
+}
+
+static void routes_deploy(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    deploy_route(gateway, conn, request, request->method.data[1] == 'U');
+}
+
+static void routes_list(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    (void)request;
+    describe_list(gateway, conn);
+}
+
+static void routes_workers(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    (void)request;
+    describe_workers(gateway, conn);
+}
+
+static void routes_metrics(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    (void)request;
+    metrics_route(gateway, conn);
+}
+
+static void routes_healthz(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    (void)gateway, (void)request;
+    struct buf body = {0};
+    buf_append_str(&body, "{\"ok\":true}");
+    respond_json(conn, 200, &body);
+    buf_fini(&body);
+}
+
+static void routes_readyz(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    if (dispatch_is_ready(gateway->dispatch))
+        routes_healthz(gateway, conn, request);
+    else
+        respond_error(gateway, conn, ERR_UNAVAILABLE, "no worker is there");
+}
+
+static void routes_on_strategy(void *context, const struct err *err) {
+    struct request *request = context;
+    if (err->code != ERR_OK) {
+        respond_err(request->gateway, request->conn, err);
+        return;
+    }
+    struct dispatch_totals totals;
+    dispatch_totals(request->gateway->dispatch, &totals);
+    struct buf body = {0};
+    buf_append_format(&body, "{\"ok\":true,\"strategy\":\"%s\"}", policy_strategy_name(totals.strategy));
+    respond_json(request->conn, 200, &body);
+    buf_fini(&body);
+}
+
+static void routes_strategy(struct gateway *gateway, struct http_conn *conn, struct http_request *http) {
+    struct request *request = http_conn_context(conn);
+    *request = (struct request){.gateway = gateway, .conn = conn};
+    if (http->method.data[0] != 'P') {
+        routes_on_strategy(request, &(struct err){.code = ERR_OK});
+        return;
+    }
+    struct err err;
+    enum policy_strategy strategy;
+    char name[32];
+    size_t start = 0, end = http->body.len;
+    while (start < end && strchr(" \t\r\n", http->body.data[start]))
+        start++;
+    while (end > start && strchr(" \t\r\n", http->body.data[end - 1]))
+        end--;
+    snprintf(name, sizeof name, "%.*s", (int)(end - start < sizeof name ? end - start : sizeof name - 1),
+             http->body.data ? http->body.data + start : "");
+    if (policy_strategy_parse(name, &strategy, &err) != 0)
+        respond_err(gateway, conn, &err);
+    else
+        dispatch_set_strategy(gateway->dispatch, strategy, routes_on_strategy, request);
+}
+
+static bool routes_method_is(const struct http_request *request, const char *method) {
+    size_t len = strlen(method);
+    if (request->method.len == len && memcmp(request->method.data, method, len) == 0)
+        return true;
+    return request->head && strcmp(method, "GET") == 0;
+}
+
+static void routes_wrong_method(struct http_conn *conn, const char *allow) {
+    struct buf body = {0}, head = {0};
+    buf_append_format(&head, "Content-Type: application/json\r\nAllow: %s\r\n", allow);
+    char error[128];
+    snprintf(error, sizeof error, "this route takes %s", allow);
+    json_append_error(&body, ERR_METHOD, error);
+    http_respond(conn, err_http_status(ERR_METHOD), (struct http_slice){(const char *)head.data, head.len},
+                 (struct http_slice){(const char *)body.data, body.len});
+    buf_fini(&head);
+    buf_fini(&body);
+}
+
+/* /function/NAME */
+static void routes_function(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    static const size_t prefix_len = sizeof "/function/" - 1;
+    struct http_slice name = {request->path.data + prefix_len, request->path.len - prefix_len};
+    if (routes_method_is(request, "POST")) {
+        invoke_by_path(gateway, conn, request, name, request->path, (struct http_slice){"", 0});
+        return;
+    }
+    bool get = routes_method_is(request, "GET");
+    if (!get && !routes_method_is(request, "DELETE")) {
+        routes_wrong_method(conn, "GET, POST, DELETE");
+        return;
+    }
+    struct storage_version *version = storage_find(gateway->storage, name.data, name.len);
+    struct err err;
+    if (!version) {
+        err_set(&err, ERR_NOT_FOUND, "function '%.*s' does not exist", (int)(name.len < 100 ? name.len : 100),
+                name.data);
+        respond_err(gateway, conn, &err);
+    } else if (get) {
+        describe_function(gateway, conn, version);
+    } else if (strlen(version->meta.name) != name.len) {
+        respond_error(gateway, conn, ERR_BAD_REQUEST,
+                      "a function is deleted by its name, with all its versions");
+    } else {
+        deploy_delete(gateway, conn, version);
+    }
+}
+
+/* /fn/NAME, /fn/NAME/any/path */
+static void routes_endpoint(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
+    static const size_t prefix_len = sizeof "/fn/" - 1;
+    const char *name = request->path.data + prefix_len;
+    size_t left = request->path.len - prefix_len;
+    const char *slash = memchr(name, '/', left);
+    size_t name_len = slash ? (size_t)(slash - name) : left;
+    invoke_by_path(gateway, conn, request, (struct http_slice){name, name_len},
+                   (struct http_slice){request->path.data, prefix_len + name_len},
+                   (struct http_slice){name + name_len, left - name_len});
+}
+
+static const struct {
+    const char *path;    /* one that ends with '/' is a prefix with something behind it */
+    const char *methods; /* "" = any; the handler may look closer */
+    routes_handler *handler;
+} routes_table[] = {
+    {"/invoke", "POST", routes_invoke},         {"/fn/", "", routes_endpoint},
+    {"/function/", "", routes_function},        {"/deploy", "POST, PUT", routes_deploy},
+    {"/functions", "GET", routes_list},         {"/workers", "GET", routes_workers},
+    {"/strategy", "GET, PUT", routes_strategy}, {"/healthz", "GET", routes_healthz},
+    {"/readyz", "GET", routes_readyz},          {"/metrics", "GET", routes_metrics},
+};
+
+static bool routes_path_is(struct http_slice path, const char *route) {
+    size_t len = strlen(route);
+    if (path.len < len || memcmp(path.data, route, len) != 0)
+        return false;
+    return route[len - 1] == '/' ? path.len > len : path.len == len;
+}
+
+static bool routes_method_in(const struct http_request *request, const char *methods) {
+    if (*methods == '\0')
+        return true;
+    char method[8];
+    for (const char *at = methods; *at;) {
+        size_t len = strcspn(at, ", ");
+        snprintf(method, sizeof method, "%.*s", (int)len, at);
+        if (routes_method_is(request, method))
+            return true;
+        at += len + strspn(at + len, ", ");
+    }
+    return false;
+}
+
+void routes_on_request(void *context, struct http_conn *conn, struct http_request *request) {
+    struct gateway *gateway = context;
+    for (size_t i = 0; i < sizeof routes_table / sizeof *routes_table; i++) {
+        if (!routes_path_is(request->path, routes_table[i].path))
+            continue;
+        if (routes_method_in(request, routes_table[i].methods))
+            routes_table[i].handler(gateway, conn, request);
+        else
+            routes_wrong_method(conn, routes_table[i].methods);
+        return;
+    }
+    struct err err;
+    err_set(&err, ERR_NOT_FOUND, "there is no route '%.*s'",
+            (int)(request->path.len < 100 ? request->path.len : 100), request->path.data);
+    respond_err(gateway, conn, &err);
+}
+
+void routes_on_abandon(void *context, struct http_conn *conn) {
+    struct gateway *gateway = context;
+    struct request *request = http_conn_context(conn);
+    if (request->is_call && request->call.state != CALL_ANSWERED)
+        dispatch_abandon(gateway->dispatch, &request->call);
+}
