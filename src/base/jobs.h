@@ -13,7 +13,8 @@ struct job {
 };
 
 int jobs_new(struct loop *loop, struct jobs **ret_jobs, struct err *err);
-/* Waits for the jobs that are queued, without calling `done` for those that end here. */
+/* Waits for the jobs that are queued, without calling `done` for those that end here: their owners free them
+ * after. Not from within a `done`. */
 void jobs_free(struct jobs *jobs);
 /* The job belongs to the queue until `done`. */
 void jobs_add(struct jobs *jobs, struct job *job);

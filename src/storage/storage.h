@@ -91,8 +91,8 @@ struct storage_version {
     bool current;                      /* its name points here */
     struct storage_function *function; /* borrowed: lives at least as long as this */
     void *runtime_data;                /* the dispatcher's, see storage_set_release */
-    struct storage_version *hash_next,
-        *older; /* the index's: by id; the same name's versions, newest first */
+    struct storage_version *older;     /* the index's: the same name's versions, newest first */
+    void *hash_next;                   /* the index's */
 };
 
 struct storage_function {
@@ -102,11 +102,15 @@ struct storage_function {
     uint64_t last_number;            /* highest number an id of this name has had */
     uint32_t last_version;
     bool reserved; /* a deploy of this name is under way */
-    struct storage_function *hash_next, *newer, *older_in_list;
+    bool damaged;  /* the name's version is on the disk and its metadata cannot be read: current is NULL */
+    struct storage_version *versions; /* the index's: all that are listed, newest first */
+    struct storage_function *newer, *older_in_list;
+    void *hash_next;
 };
 
 /* Opens (creates) the data directory, sweeps what was not finished, reads every metadata.json. A version
- * whose metadata cannot be read is left alone on disk, logged, and not listed. */
+ * whose metadata cannot be read is left alone on disk, logged, and not listed. ERR_CONFLICT while another
+ * process has the directory open; ERR_INTERNAL when it has versions but lost its names/. */
 int storage_open(const char *data_dir, struct storage **ret_storage, struct err *err);
 void storage_free(struct storage *storage);
 /* Absolute path of the data directory. */
@@ -135,16 +139,17 @@ void storage_unreserve(struct storage *storage, const char *name);
 int storage_stage(struct storage *storage, char *ret_path, size_t size, struct err *err);
 /* Removes a stage that will not be published. Any thread. */
 void storage_unstage(const char *path);
-/* Writes metadata.json into the stage, fsyncs all, renames it to <id> and points the name at it. Any thread,
- * one at a time. ERR_CONFLICT when the name's link exists and meta->version is 1. On failure the stage is
- * removed and nothing is visible. */
+/* Writes metadata.json into the stage, fsyncs all, renames it to <id> and points the name at it. The stage
+ * must hold code.<ext> of meta->size bytes, and code.wasm and code.cwasm when meta->wasm; what else is in it
+ * is removed. Any thread, one at a time. ERR_CONFLICT when the name's link exists and meta->version is 1.
+ * ERR_STORAGE_FULL when the disk is. On failure the stage is removed and nothing is visible. */
 int storage_publish(struct storage *storage, const char *stage, const struct storage_meta *meta,
                     struct err *err);
 /* Unlinks the name, then removes all its versions from the disk. Any thread, one at a time with
- * storage_publish. */
+ * storage_publish. ERR_NOT_FOUND when there was neither. */
 int storage_erase(struct storage *storage, const char *name, struct err *err);
 /* Replaces code.cwasm and metadata.json of a version that is there (native code rebuilt): from a stage, by
- * rename. Any thread. */
+ * rename; the stage is gone after. Any thread. The loop's thread puts *meta into the version's meta then. */
 int storage_replace_native(struct storage *storage, const char *stage, const struct storage_meta *meta,
                            struct err *err);
 
@@ -158,7 +163,9 @@ void storage_index_remove(struct storage *storage, const char *name);
 int storage_read(const struct storage *storage, const char *id, const char *file, size_t max,
                  struct buf *ret_bytes, struct err *err);
 
-/* Keyed BLAKE2b-256 of a file's bytes with the engine's name as key: what native_hash holds. */
+/* Keyed BLAKE2b-256 of a file's bytes with the engine's name as key: what native_hash holds. The key is the
+ * first 64 bytes of the name, padded with zero bytes to 16 when it is shorter (BLAKE2b's bounds of a key in
+ * libsodium). */
 void storage_hash(const void *data, size_t len, const char *engine, uint8_t ret_hash[STORAGE_HASH_BYTES]);
 
 #endif
