@@ -23,5 +23,13 @@ int programs_parts_dir(char *ret_path, size_t size, struct err *err);
 /* Adds to spec what any dynamically linked program of the system needs: /usr, /bin, /lib, /lib64 (links
  * kept), /etc/ld.so.cache, /etc/alternatives; nothing of /home, /root, /var, the rest of /etc. */
 void programs_bind_system(struct sandbox_spec *spec);
+/* Directory above the `bin` that a program is in: "/usr" for /usr/bin/node. */
+void programs_prefix(const char *path, char *ret_prefix, size_t size);
+/* Binds such a prefix when it is not under /usr already. Borrowed: must live until sandbox_start. */
+void programs_bind_prefix(struct sandbox_spec *spec, const char *prefix);
+/* "LD_LIBRARY_PATH=…" for a program that was unpacked beside its libraries. */
+void programs_library_path(const char *path, char *ret_variable, size_t size);
+/* The WASI target whose library a rustc has: "wasm32-wasip1" or "wasm32-wasi". */
+bool programs_rust_target(const char *rustc, char *ret_target, size_t size);
 
 #endif

@@ -7,6 +7,10 @@
  * ends when the program ends: all it had started ends with it, and killing the init ends all. The program
  * never runs as process 1, and its pid inside is `inner_pid` (two processes never share one).
  *
+ * As root the program runs under a user id that no other process of the machine has, in a user namespace in
+ * which it has no capability and can make no further namespace; it sees itself as user 1000, and a writable
+ * bind's directory is handed to that user id. As an ordinary user it keeps the id outside.
+ *
  * The tier that was reached is probed once; a machine without namespaces gets rlimits and no_new_privs only,
  * which is logged. */
 #ifndef FAAS_SANDBOX_SANDBOX_H
@@ -46,21 +50,30 @@ struct sandbox_spec {
     uint32_t tmp_mb;
     uint32_t cpu_s;      /* RLIMIT_CPU; 0 = none */
     uint64_t file_bytes; /* RLIMIT_FSIZE; 0 = none */
-    uint32_t inner_pid;  /* 0 = any */
+    uint32_t wall_s;     /* the init ends everything after so many seconds; 0 = never */
+    uint32_t inner_pid;  /* 0 = any; must not be 1 */
     int page_fd;         /* memfd of a struct page that gets exit_status, or -1 */
+    bool no_proc; /* no /proc inside, for programs that a stranger's source could make show files of it */
 };
 
 struct sandbox_child {
-    pid_t pid;        /* of the init, as seen from here */
-    int pidfd;        /* owned */
+    pid_t pid; /* of the init, as seen from here; its exit status is the program's, 128 + n for a signal */
+    int pidfd; /* the caller's to close */
     char cgroup[128]; /* its name under the instance's cgroups, "" = none */
 };
 
+/* Returns when the program has been exec'd (about 1.5 ms), or could not be: then nothing is left, and err
+ * names the step that failed. ERR_NOT_INSTALLED when the program does not exist, ERR_UNAVAILABLE when
+ * processes or memory are short. Copies what it needs of the spec. The caller reaps the child. */
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err);
 /* After the child was reaped: removes its cgroups. *ret_oom: the memory limit killed in it. *ret_processes:
  * the process limit was hit. */
 void sandbox_finish(struct sandbox_child *child, bool *ret_oom, bool *ret_processes);
+/* Tries once in the life of the process. */
 enum sandbox_tier sandbox_probe(void);
 const char *sandbox_tier_name(enum sandbox_tier tier);
+/* Before the process ends: removes the directory of its control groups. (One that did not get here is cleaned
+ * up by the next process that starts a sandbox.) */
+void sandbox_fini(void);
 
 #endif

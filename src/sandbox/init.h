@@ -1,0 +1,34 @@
+/* What runs inside a sandbox before the program does: process 1 and the last steps up to exec. Between the
+ * clone and the exec only system calls are made: nothing is allocated, no lock of the parent's is taken. */
+#ifndef FAAS_SANDBOX_INIT_H
+#define FAAS_SANDBOX_INIT_H
+
+#include <stdbool.h>
+
+#include "sandbox/cgroup.h"
+#include "sandbox/sandbox.h"
+
+/* Prepared by the parent. `spec`, with all its texts, is a copy that does not lie in the memory of the
+ * parent's arguments or environment: the init overwrites those, so that the program cannot read them in
+ * /proc/1. */
+struct init_plan {
+    const struct sandbox_spec *spec;
+    enum sandbox_tier tier;
+    bool privileged; /* the parent is root: the program gets a user id of its own, which the init fills in */
+    unsigned user, group;
+    struct cgroup_entry groups;
+    int report_fd; /* write end of a pipe: a struct init_report when a step fails; closed by the exec */
+    char *arguments, *arguments_end; /* the parent's, to be overwritten */
+    char *environment, *environment_end;
+    int proc_fd; /* the init's: /proc, also when the program will not see it */
+};
+
+struct init_report {
+    int sys_errno;
+    char step[124]; /* terminated */
+};
+
+/* Never returns. Called in the child that is process 1 of the sandbox. */
+void init_run(const struct init_plan *plan) __attribute__((noreturn));
+
+#endif
