@@ -1,5 +1,9 @@
 #include "base/listen.h"
 
+#include <stdlib.h>
+#include <netinet/in.h>
+#include <fcntl.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -65,5 +69,47 @@ int listen_open(const char *address, int *ret_fd, struct err *err) {
     }
     rc = listen_bind(found, address, ret_fd, err);
     freeaddrinfo(found);
+    return rc;
+}
+
+int listen_name(int fd, char *ret_address, size_t size, struct err *err) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name;
+    socklen_t len = sizeof name;
+    char host[INET6_ADDRSTRLEN];
+    if (getsockname(fd, &name.any, &len) != 0)
+        return err_sys(err, "getsockname");
+    if (name.any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &name.v6.sin6_addr, host, sizeof host);
+        snprintf(ret_address, size, "[%s]:%u", host, ntohs(name.v6.sin6_port));
+    } else {
+        inet_ntop(AF_INET, &name.v4.sin_addr, host, sizeof host);
+        snprintf(ret_address, size, "%s:%u", host, ntohs(name.v4.sin_port));
+    }
+    return 0;
+}
+
+static int listen_take(const char *given, int *ret_fd, struct err *err) {
+    char *end;
+    long fd = strtol(given, &end, 10);
+    if (end == given || *end || fd < 3 || fd > 65535 || fcntl((int)fd, F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl((int)fd, F_SETFL, O_NONBLOCK) != 0)
+        return err_set(err, ERR_BAD_REQUEST, LISTEN_FD_VARIABLE "=%.16s is no open descriptor", given);
+    unsetenv(LISTEN_FD_VARIABLE);
+    *ret_fd = (int)fd;
+    return 0;
+}
+
+int listen_take_or_open(const char *address, int *ret_fd, char *ret_address, size_t size, struct err *err) {
+    const char *given = getenv(LISTEN_FD_VARIABLE);
+    MEM_CLOSE_FD int fd = -1;
+    int rc = given ? listen_take(given, &fd, err) : listen_open(address, &fd, err);
+    if (rc == 0)
+        rc = listen_name(fd, ret_address, size, err);
+    if (rc == 0)
+        *ret_fd = mem_steal_fd(&fd);
     return rc;
 }
