@@ -17,4 +17,4 @@ llhttp_dir=$cache_dir/llhttp-$llhttp_version
 rust_dir=$cache_dir/rust-wasm
 
 # Python packages of the tests, by what tests/requirements.txt asks for: bin/python.
-venv_dir=$cache_dir/tests-$(sha256sum <"$root/tests/requirements.txt" 2>/dev/null | cut -c 1-12)
+venv_dir=$cache_dir/tests-$(sha256sum <"$root/tests/requirements.txt" | cut -c 1-12)

@@ -185,7 +185,7 @@ setup_packages() {
     if [ -n "$packages" ]; then
         size=$(LC_ALL=C apt-get install --assume-no --no-install-recommends $packages 2>/dev/null |
             sed -n 's/^Need to get \(.*\) of archives.*/\1/p' || true)
-        say "installing with apt-get (${size:-some 100 MB} to fetch, 1 to 3 minutes): $packages"
+        say "installing with apt-get (${size:-some 100 MB} to fetch, up to 3 minutes): $packages"
         packages_install $packages || fail "apt-get could not install: $packages"
         required=$(missing_required | cut -d '|' -f 1 | paste -sd ,)
         [ -z "$required" ] || fail "still missing after the packages were installed: $required"
@@ -239,7 +239,7 @@ setup_engine() {
     engine_is_there && return 0
     rust_bin=$(rust_find) || fail 'no Rust 1.95 or newer was found'
     begin "building the WASM engine, Wasmtime $engine_version, from its sources with $("$rust_bin/rustc" --version |
-        cut -d ' ' -f 1,2): about 4 minutes on two cores, 10 on slow ones, once for this user (kept in $cache_dir)"
+        cut -d ' ' -f 1,2): about 4 minutes on two cores, 10 on slow or busy ones, once for this user (kept in $cache_dir)"
     engine_build worker
     engine_build compiler --features compiler
     rm -rf "$engine_dir" "$scratch/target"
