@@ -1,12 +1,12 @@
 #include "base/listen.h"
 
-#include <stdlib.h>
-#include <netinet/in.h>
-#include <fcntl.h>
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
