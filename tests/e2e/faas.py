@@ -27,6 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("MINIFAAS_BIN", ROOT / "build" / "bin")).resolve()
 EXAMPLES = ROOT / "examples"
 
+# Times that a test asserts are for an ordinary build; a sanitizer's may take that many times longer.
+PATIENCE = 5 if "asan" in str(BIN) else 1
+
 PLATFORM = ("minifaas", "load_balancer", "server", "api_gateway")
 WORKERS = ("worker", "worker-node", "worker-python")
 
@@ -400,6 +403,8 @@ class System:
             self.process.kill_tree()
             raise AssertionError(f"still there {timeout_s} s after SIGTERM: {left}\n{self.tail()}") from None
         assert code == 0, f"ended with {code}\n{self.tail()}"
+        reports = re.findall(r".*(?:Sanitizer|: runtime error:).*", self.process.text())
+        assert not reports, "\n".join(reports)
         wait_until(lambda: not orphans(), 5, lambda: f"no process left: {orphans()}\n{self.tail()}")
         sockets = [path.name for path in self.run_dir.glob("*.sock")]
         assert not sockets, f"sockets left: {sockets}"

@@ -147,7 +147,7 @@ BAD_WASM = {
 }
 
 
-@pytest.mark.parametrize("module", BAD_WASM.values(), ids=BAD_WASM.keys())
+@pytest.mark.parametrize("module", list(BAD_WASM.values()), ids=list(BAD_WASM))
 def test_bad_wasm_module(system, readable, module):
     answer = system.try_deploy(module, "wasm")
     answer.assert_error(422)

@@ -167,7 +167,7 @@ LAMBDA = {"python": "def handler(event, context):\n    import json\n    body = e
           "js": "exports.handler = async (event) => event.body ? JSON.parse(event.body) : event;\n"}  # fmt: skip
 
 
-@pytest.fixture(params=LAMBDA)
+@pytest.fixture(params=list(LAMBDA))
 def lambda_function(system, request):
     return system.shared(LAMBDA[request.param], request.param)
 
@@ -438,7 +438,7 @@ STYLES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("lang, path", STYLES.values(), ids=STYLES.keys())
+@pytest.mark.parametrize("lang, path", list(STYLES.values()), ids=list(STYLES))
 def test_headers_of_a_call(system, lang, path):
     function = system.shared(path, lang)
     for answer in (function.invoke(), function.http("GET")):

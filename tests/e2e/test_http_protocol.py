@@ -218,7 +218,7 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("request_text", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("request_text", list(BAD.values()), ids=list(BAD))
 def test_bad_request_is_answered_and_closed(system, request_text):
     with system.raw() as raw:
         answer = raw.send(request_text).answer()

@@ -286,7 +286,7 @@ TIMEOUTS = [(name, "loop") for name in RUNTIMES] + [
 ] + [("py-handler", "deaf"), ("py-script", "deaf")]  # fmt: skip
 
 
-@pytest.mark.parametrize("name, what", TIMEOUTS, ids=map("-".join, TIMEOUTS))
+@pytest.mark.parametrize("name, what", TIMEOUTS, ids=list(map("-".join, TIMEOUTS)))
 def test_endless(system, name, what):
     lang, source = RUNTIMES[name]
     function = system.shared(source, lang, timeout_ms=400)

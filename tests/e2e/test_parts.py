@@ -59,7 +59,7 @@ def terminals(start_process, start_system):
     return Terminals(start_process, start_system)
 
 
-@pytest.mark.parametrize("order", itertools.permutations(PARTS), ids="-".join)
+@pytest.mark.parametrize("order", list(itertools.permutations(PARTS)), ids="-".join)
 def test_parts_by_hand_in_any_order(terminals, order):
     for name in order:
         part = terminals.start(name)
@@ -157,7 +157,7 @@ def test_supervisor_starts_a_part_again_within_half_a_second(start_system, victi
     system.wait_ready()
     after = system.platform_pids()
     assert {name for name in before if before[name] != after.get(name)} == {victim}
-    assert took < 0.75, took  # half a second, and what the look at /proc costs
+    assert took < 0.75 * faas.PATIENCE, took  # half a second, and what the look at /proc costs
 
 
 def test_part_that_keeps_dying_is_kept_alive(start_system):

@@ -88,7 +88,7 @@ def test_second_start_is_ready_within_a_second(start_system):
         assert system.request("POST", f"/invoke?fn={function.name}").output == "Hello from FAAS!\n"
         times.append(time.monotonic() - begun)
     print("start to first answer, s:", times)
-    assert min(times) < 1.0, times
+    assert min(times) < 1.0 * faas.PATIENCE, times
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -104,7 +104,7 @@ def test_stop_leaves_nothing(start_system, signum):
     assert system.process.wait(10) == 0
     took = time.monotonic() - begun
     print("signal to gone, s:", took)
-    assert took < 2
+    assert took < 2 * faas.PATIENCE
     system.stop()
     assert not [p for pid in pids if (p := faas.read_proc(pid)) and p.state not in "ZX"]
     assert not set(os.listdir("/dev/shm")) - shared_memory
@@ -141,6 +141,46 @@ def busy(system, function):
     port = "%04X" % system.address[1]
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     return any(fields[1].endswith(":" + port) and fields[3] == "01" for fields in map(str.split, lines))
+
+
+# --- as people start it -----------------------------------------------------------------------------------------------
+
+needs_own_build = pytest.mark.skipif(faas.BIN != faas.ROOT / "build" / "bin", reason="is about the tree's own build")
+
+
+@needs_own_build
+def test_start_all_becomes_the_supervisor(start_system):
+    """A second run builds and installs nothing, and is ready in under a second."""
+    system = start_system(started=False)
+    times, before = [], None
+    for round_number in range(4):
+        begun = time.monotonic()
+        env = faas.clean_env(**{**system.env, "FAAS_STRATEGY": None})
+        system.process = faas.Process([faas.ROOT / "scripts" / "start_all.sh", "FIFO"], env, system.home)
+        system.find_address(system.process, 15 if round_number else 300)
+        system.wait_ready()
+        times.append(time.monotonic() - begun)
+        assert faas.read_proc(system.pid).comm == "minifaas"
+        assert system.process.match(r"load_balancer: listening on .*\(FIFO strategy\)")
+        assert system.deploy(HELLO_PY, "python").invoke().status == 200
+        system.stop()
+        before = before or {path: path.stat().st_mtime for path in faas.BIN.iterdir()}
+    assert min(times[1:]) < 1.0, times
+    assert {path: path.stat().st_mtime for path in faas.BIN.iterdir()} == before
+
+
+@needs_own_build
+def test_installed_elsewhere_it_runs_without_the_tree(start_system, tmp_path):
+    made = subprocess.run(["make", "-C", faas.ROOT, "install", "PREFIX=/usr", f"DESTDIR={tmp_path}"],
+                          capture_output=True, text=True, env=faas.clean_env(MAKEFLAGS=None))  # fmt: skip
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert (tmp_path / "usr/bin/minifaas-load").exists() and (tmp_path / "usr/libexec/minifaas/worker").exists()
+    system = start_system(bin_dir=tmp_path / "usr" / "bin")
+    for lang, path in (("c", "c/hello.c"), ("python", "python/hello.py"), ("js", "js/hello.js")):
+        assert system.deploy(Path(path), lang).invoke().status == 200
+    load = subprocess.run([tmp_path / "usr/bin/minifaas-load", system.deploy(Path("c/hello.c"), "c").name, "2", "10"],
+                          env=faas.clean_env(FAAS_URL=system.url), capture_output=True)  # fmt: skip
+    assert load.returncode == 0, load.stdout
 
 
 # --- settings -------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ COUNTERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("lang, source", COUNTERS.values(), ids=COUNTERS.keys())
+@pytest.mark.parametrize("lang, source", list(COUNTERS.values()), ids=list(COUNTERS))
 def test_handlers_keep_their_globals(system, lang, source):
     function = system.deploy(source, lang, concurrency=1)
     assert [function.invoke().output for _ in range(20)] == [str(i) for i in range(1, 21)]
