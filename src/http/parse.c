@@ -274,8 +274,10 @@ static int parse_check_head(struct http_parser *parser, size_t head_bytes, struc
     if (llhttp->http_major != 1 || llhttp->http_minor > 1)
         return err_set(err, ERR_BAD_REQUEST, "malformed request: HTTP version is not 1.0 or 1.1");
     parser->http10 = llhttp->http_minor == 0;
-    if (parser->line_bytes != request->method.len + request->target.len + sizeof "  HTTP/1.1" - 1)
-        return err_set(err, ERR_BAD_REQUEST, "malformed request: extra space in the request line");
+    /* Exactly "METHOD target HTTP/1.x": llhttp also takes more spaces, and other protocols. */
+    if (parser->line_bytes != request->method.len + request->target.len + sizeof "  HTTP/1.1" - 1 ||
+        memcmp(request->target.data + request->target.len, " HTTP/1.", 8) != 0)
+        return err_set(err, ERR_BAD_REQUEST, "malformed request: not a request line of HTTP/1.1");
     if (parser->line_bytes > parser->limits->line_max) {
         parser->refusal = ERR_URI_TOO_LONG;
         return parse_explain(parser, err);
