@@ -37,7 +37,8 @@ void table_fini(struct table *table) {
 
 void *table_get(const struct table *table, const char *text, size_t len) {
     void *entry = table->buckets[table_bucket(table, text, len)];
-    while (entry && (strncmp(table_text(table, entry), text, len) != 0 || table_text(table, entry)[len]))
+    while (entry &&
+           (strlen(table_text(table, entry)) != len || memcmp(table_text(table, entry), text, len) != 0))
         entry = *table_link(table, entry);
     return entry;
 }
