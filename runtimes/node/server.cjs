@@ -1,0 +1,284 @@
+'use strict';
+// Calls of one function, one after the other.
+//
+// A call whose promise settles without a turn of the event loop is served without one: handler, microtasks,
+// answer and next frame in one loop. Only a call that waits for something gives control back to the event loop;
+// it comes back in wake(). Between calls the process blocks in a read, so that nothing of the user's can run.
+
+const frames = require('./frames.cjs');
+const { Call } = require('./http_call.cjs');
+const { describe, describeExit, outputLimit, stackOf } = require('./failure.cjs');
+
+const { CALL, FrameError, UNLOAD, parseHead } = frames;
+
+const EXIT_PROTOCOL = 70;
+const NANOSECONDS_S = 1e9;
+
+const { env, hrtime } = process;
+const now = Date.now;
+const runLater = setImmediate;
+const afterMs = setTimeout;
+// Runs the microtasks, the ticks and the checks for unhandled rejections that are due.
+const runDue = typeof process._tickCallback === 'function' ? process._tickCallback.bind(process) : null;
+const exit = process.reallyExit.bind(process);
+
+function nanosecondsBetween(from, to) {
+  return (to[0] - from[0]) * NANOSECONDS_S + (to[1] - from[1]);
+}
+
+function byteLengthOf(output) {
+  return typeof output === 'string' ? Buffer.byteLength(output) : output.length;
+}
+
+class Server {
+  constructor(channel, fn, load) {
+    this.channel = channel;
+    this.fn = fn;
+    this.load = load;
+    this.entry = null;
+    this.loadFailure = null;
+    this.isLoading = true;
+    this.flags = frames.ANSWER_COLD;
+    this.current = null; // the call that is under way
+    this.isSynchronous = false; // inside serve(), which looks at the outcome itself
+    this.isWoken = false;
+    this.busy = 0; // promises given to waitUntil that have not settled
+    this.isEnding = false;
+    this.watchProcess();
+  }
+
+  watchProcess() {
+    process.on('unhandledRejection', (error) => {
+      if (process.listenerCount('unhandledRejection') === 1) this.onStray(error);
+    });
+    process.on('uncaughtException', (error) => {
+      if (error instanceof FrameError) this.endOnFrameError(error);
+      if (process.listenerCount('uncaughtException') === 1) this.onStray(error);
+      // The exception has unwound whatever was on the stack, serve() too.
+      this.wake();
+    });
+    process.on('beforeExit', () => this.onIdle());
+    process.reallyExit = (code) => this.onExit(code);
+  }
+
+  // The source was evaluated, or failed to be.
+  open() {
+    this.isLoading = false;
+    this.channel.loaded(this.load);
+    this.wake();
+  }
+
+  // Serves until a call has to wait for the event loop. Only at the bottom of the stack.
+  serve() {
+    try {
+      for (;;) {
+        if (this.busy > 0 && !this.channel.hasInput()) {
+          this.channel.readLater(() => this.serve());
+          return;
+        }
+        const frame = this.channel.readFrame();
+        if (frame === null || frame.type === UNLOAD) {
+          this.end();
+          return;
+        }
+        if (frame.type !== CALL) throw new FrameError('a second LOAD');
+        this.begin(frame);
+        if (this.current !== null) return;
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.endOnFrameError(error);
+    }
+  }
+
+  begin(frame) {
+    this.channel.claim(frame);
+    const claimed = hrtime();
+    const call = { frame, claimed, started: claimed, ended: null, isSettled: false, answer: null, failure: null };
+    this.current = call;
+    if (this.loadFailure !== null || frame.body === null) {
+      call.failure = this.loadFailure ?? describe(new RangeError('Array buffer allocation failed'), this.fn);
+      this.answer(call);
+      return;
+    }
+    this.isSynchronous = true;
+    try {
+      this.run(call);
+      // An exception out of here is an uncaught one, and goes its way as such.
+      if (runDue !== null) runDue();
+    } finally {
+      this.isSynchronous = false;
+    }
+    if (call.answer === null && call.failure === null) return;
+    if (runDue !== null) this.answer(call);
+    else this.wake();
+  }
+
+  run(call) {
+    try {
+      const { variables, headers } = parseHead(call.frame.head);
+      const request = new Call(variables, headers, call.frame.body);
+      call.request = request;
+      request.deadlineMs = now() + this.fn.timeoutMs;
+      env.FAAS_CALL_ID = request.id;
+      env.FAAS_DEADLINE_MS = String(request.deadlineMs);
+      const settle = { resolve: (value) => this.resolve(call, value), reject: (error) => this.reject(call, error) };
+      const prepared = this.entry.prepare(request, settle);
+      call.started = hrtime();
+      const { value, waits } = this.entry.run(prepared);
+      if (typeof value?.then === 'function') value.then(settle.resolve, settle.reject);
+      else if (!waits) this.resolve(call, value);
+    } catch (error) {
+      this.reject(call, error);
+    }
+  }
+
+  // The handler has its value; what is sent of it may have to be read first.
+  resolve(call, value) {
+    if (call.isSettled) return;
+    call.isSettled = true;
+    try {
+      const result = this.entry.finish(value, call.request);
+      if (typeof result.then !== 'function') this.finish(call, result);
+      else result.then((answer) => this.finish(call, answer), (error) => this.fail(call, describe(error, this.fn)));
+    } catch (error) {
+      this.fail(call, describe(error, this.fn));
+    }
+  }
+
+  reject(call, error) {
+    if (call.isSettled) return;
+    call.isSettled = true;
+    this.fail(call, describe(error, this.fn));
+  }
+
+  finish(call, answer) {
+    if (byteLengthOf(answer.output) > this.fn.outputBytes) {
+      this.fail(call, describe(outputLimit(this.fn), this.fn));
+      return;
+    }
+    call.answer = answer;
+    call.ended = hrtime();
+    if (!this.isSynchronous) this.wake();
+  }
+
+  fail(call, failure) {
+    call.failure = failure;
+    call.ended = hrtime();
+    if (!this.isSynchronous) this.wake();
+  }
+
+  answer(call) {
+    const { frame, answer, failure } = call;
+    const ended = call.ended ?? call.claimed;
+    const result = {
+      code: failure === null ? frames.ERR_OK : failure.code,
+      exitCode: failure === null ? 0 : failure.exitCode,
+      flags: this.flags | (call.isLast ? frames.ANSWER_LAST : 0),
+      startNs: nanosecondsBetween(call.claimed, call.started),
+      runNs: Math.max(0, nanosecondsBetween(call.started, ended)),
+    };
+    this.current = null;
+    this.flags = 0;
+    if (failure === null) {
+      this.channel.answer(frame, result, answer.head, answer.output, false);
+      return;
+    }
+    const text = failure.message.slice(0, frames.ERROR_MAX).replaceAll('\0', '\\x00');
+    const head = `error=${Buffer.from(text, 'utf8').latin1Slice()}\0`;
+    const log = Buffer.from(failure.log, 'utf8');
+    this.channel.answer(frame, result, head, log.subarray(-frames.LOG_MAX), true);
+    if (call.isLast) exit(0);
+  }
+
+  // Goes on at the bottom of the stack, after the rejections that are due were seen.
+  wake() {
+    if (this.isWoken || this.isLoading) return;
+    this.isWoken = true;
+    runLater(() => {
+      this.isWoken = false;
+      const call = this.current;
+      if (call !== null) {
+        if (call.answer === null && call.failure === null) return;
+        this.answer(call);
+      }
+      if (!this.isEnding) this.serve();
+    });
+  }
+
+  // An unhandled rejection or an uncaught exception.
+  onStray(error) {
+    const call = this.current;
+    if (this.isLoading) {
+      this.loadFailure ??= describe(error, this.fn);
+    } else if (call === null) {
+      process.stderr.write(`${stackOf(error, this.fn)}\n`);
+    } else {
+      // A handler that has not settled is still at work, and would be in the next call's way.
+      call.isLast = !call.isSettled;
+      call.isSettled = true;
+      call.answer = null;
+      this.fail(call, describe(error, this.fn));
+    }
+  }
+
+  // The event loop has nothing left that could settle anything.
+  onIdle() {
+    const call = this.current;
+    if (this.isLoading) {
+      this.loadFailure = describe(new Error('a top-level await never settled'), this.fn);
+      this.open();
+    } else if (call !== null && call.answer === null && call.failure === null) {
+      const what = call.isSettled ? 'body of the Response never ended' : "handler's promise never settled";
+      this.reject(call, new Error(`the ${what}`));
+      if (call.failure === null) this.fail(call, describe(new Error(`the ${what}`), this.fn));
+    }
+  }
+
+  // process.exit, at its end.
+  onExit(code) {
+    const call = this.current;
+    const failure = describeExit(code ?? 0);
+    if (this.isLoading) {
+      this.loadFailure = failure;
+      this.isLoading = false;
+      this.channel.loaded(this.load);
+      this.serve(); // until the end of the input: every call is answered with the failure
+    } else if (call !== null) {
+      call.failure = failure;
+      call.ended = hrtime();
+      call.isLast = true;
+      this.answer(call);
+    }
+    exit(code);
+  }
+
+  // ctx.waitUntil: the answer does not wait for the promise, the process does.
+  keepBusy(promise) {
+    this.busy++;
+    Promise.resolve(promise)
+      .catch((error) => process.stderr.write(`${stackOf(error, this.fn)}\n`))
+      .finally(() => {
+        this.busy--;
+        if (this.isEnding && this.busy === 0) exit(0);
+      });
+  }
+
+  end() {
+    this.isEnding = true;
+    if (this.busy === 0) {
+      process.reallyExit = exit;
+      process.exit(0);
+    }
+    afterMs(() => exit(0), this.fn.timeoutMs);
+  }
+
+  endOnFrameError(error) {
+    process.stderr.write(`faas: ${error.message}\n`);
+    exit(EXIT_PROTOCOL);
+  }
+}
+
+module.exports = { Server };
+
+//# sourceURL=faas:server

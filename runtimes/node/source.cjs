@@ -1,0 +1,54 @@
+'use strict';
+// Evaluates the user's source. It lives in memory; an ES module, which only a file or a URL can be, passes
+// through /tmp of the sandbox, or through a data: URL when there is no room.
+
+const fs = require('fs');
+const Module = require('module');
+const { pathToFileURL } = require('url');
+
+const FOLDER = '/tmp';
+
+// What a stack trace calls the file. Last, so that it is the one that counts.
+function named(fn, source) {
+  const text = source.utf8Slice(0, source.length);
+  return `${text.charCodeAt(0) === 0xfeff ? text.slice(1) : text}\n//# sourceURL=${fn.fileName}`;
+}
+
+function evaluateCommon(fn, source, isMain) {
+  const filename = `${FOLDER}/${fn.fileName}`;
+  const module = new Module(filename, undefined);
+  module.filename = filename;
+  module.paths = Module._nodeModulePaths(FOLDER);
+  if (isMain) {
+    module.id = '.';
+    process.mainModule = module;
+  }
+  module._compile(named(fn, source), filename);
+  module.loaded = true;
+  return module.exports;
+}
+
+async function evaluateModule(fn, source) {
+  const text = named(fn, source);
+  const path = `${FOLDER}/${fn.name}.mjs`;
+  try {
+    fs.writeFileSync(path, text, { flag: 'wx' });
+  } catch {
+    fs.rmSync(path, { force: true });
+    return import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
+  }
+  try {
+    return await import(pathToFileURL(path).href);
+  } finally {
+    fs.rmSync(path, { force: true });
+  }
+}
+
+// Paths under which a source passed, for messages: what a person reads names the function's own file.
+function pathsOf(name) {
+  return [`file://${FOLDER}/${name}.mjs`, `${FOLDER}/${name}.mjs`, `${FOLDER}/${name}.js`];
+}
+
+module.exports = { evaluateCommon, evaluateModule, pathsOf };
+
+//# sourceURL=faas:source
