@@ -1,0 +1,190 @@
+#include "worker/functions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void functions_init(struct functions *functions, const struct runtime_ops *ops,
+                    struct runtime_engine *runtime) {
+    functions->ops = ops;
+    functions->runtime = runtime;
+}
+
+/* --- mapped ones, by last use --- */
+
+static void functions_unlink(struct functions *functions, struct function *function) {
+    *(function->newer ? &function->newer->older : &functions->newest) = function->older;
+    *(function->older ? &function->older->newer : &functions->oldest) = function->newer;
+}
+
+static void functions_link(struct functions *functions, struct function *function) {
+    function->newer = NULL;
+    function->older = functions->newest;
+    *(functions->newest ? &functions->newest->newer : &functions->oldest) = function;
+    functions->newest = function;
+}
+
+static void functions_unmap(struct functions *functions, struct function *function) {
+    if (!function->module)
+        return;
+    functions_unlink(functions, function);
+    functions->ops->unload(function->module);
+    function->module = NULL;
+    functions->mapped--;
+    functions->mapped_bytes -= function->module_bytes;
+}
+
+int functions_map(struct functions *functions, struct function *function, bool *ret_cold, struct err *err) {
+    if (function->module) {
+        if (functions->newest != function) {
+            functions_unlink(functions, function);
+            functions_link(functions, function);
+        }
+        *ret_cold = false;
+        return 0;
+    }
+    if (function->invalid.code != ERR_OK) {
+        *err = function->invalid;
+        return -err->code;
+    }
+    if (strcmp(function->artefact.engine, functions->ops->engine_key()) != 0)
+        return err_set(err, ERR_ARTEFACT, "the native code of '%s' is for another engine",
+                       function->artefact.id);
+    MEM_CLOSE_FD int fd = -1;
+    size_t size;
+    int result = artefact_open(functions->data_dir, &function->artefact, &fd, &size, err);
+    if (result < 0)
+        return result;
+    struct runtime_module *module;
+    result = functions->ops->load(functions->runtime, fd, size, &module, err);
+    if (result < 0)
+        return err_wrap(err, "'%s'", function->artefact.id);
+    while (functions->oldest && (functions->mapped >= FUNCTIONS_MAPPED_MAX ||
+                                 functions->mapped_bytes + size > FUNCTIONS_MAPPED_BYTES_MAX))
+        functions_unmap(functions, functions->oldest);
+    function->module = module;
+    function->module_bytes = size;
+    functions->mapped++;
+    functions->mapped_bytes += size;
+    functions_link(functions, function);
+    *ret_cold = true;
+    return 0;
+}
+
+/* --- all of them, by key --- */
+
+static struct function **functions_slot(struct functions *functions, uint32_t key) {
+    struct function **slot = &functions->buckets[key % FUNCTIONS_BUCKETS];
+    while (*slot && (*slot)->key != key)
+        slot = &(*slot)->bucket_next;
+    return slot;
+}
+
+struct function *functions_find(const struct functions *functions, uint32_t key) {
+    struct function *function = functions->buckets[key % FUNCTIONS_BUCKETS];
+    while (function && function->key != key)
+        function = function->bucket_next;
+    return function;
+}
+
+void functions_unload(struct functions *functions, uint32_t key) {
+    struct function **slot = functions_slot(functions, key), *function = *slot;
+    if (!function)
+        return;
+    functions_unmap(functions, function);
+    *slot = function->bucket_next;
+    functions->count--;
+    functions->noted_bytes -= function->head_len;
+    free(function->head);
+    free(function);
+}
+
+void functions_clear(struct functions *functions) {
+    for (size_t i = 0; i < FUNCTIONS_BUCKETS; i++)
+        while (functions->buckets[i])
+            functions_unload(functions, functions->buckets[i]->key);
+}
+
+/* --- the head of a LOAD --- */
+
+static void functions_copy_text(char *to, size_t size, const char *value, size_t value_len) {
+    size_t len = value_len < size ? value_len : size - 1;
+    memcpy(to, value, len);
+    to[len] = 0;
+}
+
+static bool functions_name_is(const char *name, size_t name_len, const char *word) {
+    return name_len == strlen(word) && memcmp(name, word, name_len) == 0;
+}
+
+static int functions_read_limit(uint32_t *limit, const char *value, uint32_t min, uint32_t max,
+                                struct err *err) {
+    char *end;
+    unsigned long long number = strtoull(value, &end, 10); /* a head's value ends with NUL */
+    if (*value < '0' || *value > '9' || *end || number < min || number > max)
+        return err_set(err, ERR_BAD_REQUEST, "a limit of '%.32s'", value);
+    *limit = (uint32_t)number;
+    return 0;
+}
+
+static int functions_read_entry(struct function *function, const char *name, size_t name_len,
+                                const char *value, size_t value_len, struct err *err) {
+#define FUNCTIONS_LIMIT(field, fallback, min, max, unit, doc)                                                \
+    if (functions_name_is(name, name_len, "limit." #field))                                                  \
+        return functions_read_limit(&function->limits.field, value, min, max, err);
+    LIMITS_TABLE(FUNCTIONS_LIMIT)
+#undef FUNCTIONS_LIMIT
+    if (functions_name_is(name, name_len, "FAAS_FUNCTION"))
+        functions_copy_text(function->name, sizeof function->name, value, value_len);
+    else if (functions_name_is(name, name_len, "id"))
+        functions_copy_text(function->artefact.id, sizeof function->artefact.id, value, value_len);
+    else if (functions_name_is(name, name_len, "engine"))
+        functions_copy_text(function->artefact.engine, sizeof function->artefact.engine, value, value_len);
+    else if (functions_name_is(name, name_len, "hash"))
+        return artefact_hash_parse(value, value_len, function->artefact.hash, err);
+    return 0;
+}
+
+static int functions_read_head(struct function *function, struct err *err) {
+    const char *name, *value;
+    size_t at = 0, name_len, value_len;
+    while (frame_head_next(function->head, function->head_len, &at, &name, &name_len, &value, &value_len)) {
+        int result = functions_read_entry(function, name, name_len, value, value_len, err);
+        if (result < 0)
+            return result;
+    }
+    return artefact_id_check(function->artefact.id, err);
+}
+
+void functions_load(struct functions *functions, const struct frame *frame) {
+    functions_unload(functions, frame->header.key);
+    size_t head_len = frame->header.head_len;
+    /* Over these bounds a LOAD is dropped, and its calls are answered as never loaded. */
+    if (functions->count >= FUNCTIONS_MAX || head_len > FUNCTIONS_HEAD_BYTES_MAX ||
+        functions->noted_bytes + head_len > FUNCTIONS_NOTED_BYTES_MAX)
+        return;
+    struct function *function = calloc(1, sizeof *function);
+    uint8_t *head = malloc(head_len ? head_len : 1);
+    if (!function || !head) {
+        free(function);
+        free(head);
+        return;
+    }
+    memcpy(head, frame->payload, head_len);
+    function->key = frame->header.key;
+    function->head = head;
+    function->head_len = head_len;
+    function->limits = LIMITS_DEFAULTS;
+    struct err err;
+    if (functions_read_head(function, &err) < 0) {
+        function->invalid = err;
+        function->invalid.code = ERR_INTERNAL;
+    }
+    if (function->limits.memory_mb > functions->memory_max_mb)
+        function->limits.memory_mb = functions->memory_max_mb;
+    struct function **slot = functions_slot(functions, function->key);
+    *slot = function;
+    functions->count++;
+    functions->noted_bytes += head_len;
+}
