@@ -192,7 +192,7 @@ static void init_set_up(struct init_plan *plan) {
         init_fail(plan->report_fd, step);
     close(plan->proc_fd);
     init_open_proc(plan);
-    if (plan->spec->no_proc && !root_hide_proc())
+    if (plan->spec->proc_exe && !root_hide_proc())
         init_fail(plan->report_fd, "/proc");
     if (sethostname("faas", 4) != 0)
         init_fail(plan->report_fd, "host name");

@@ -151,8 +151,11 @@ static bool root_attach_all(const struct sandbox_spec *spec, const int *binds, c
 static bool root_mount_own(const struct sandbox_spec *spec, const char **ret_step) {
     char options[96];
     *ret_step = "/proc";
-    if (mkdir("proc", 0555) != 0 ||
-        mount("proc", "proc", "proc", ROOT_MS_NOSUID | ROOT_MS_NODEV | ROOT_MS_NOEXEC, NULL) != 0)
+    if (mkdir("proc", 0555) != 0)
+        return false;
+    if (spec->proc_exe && (mkdir("proc/self", 0555) != 0 || symlink(spec->proc_exe, "proc/self/exe") != 0))
+        return false;
+    if (mount("proc", "proc", "proc", ROOT_MS_NOSUID | ROOT_MS_NODEV | ROOT_MS_NOEXEC, NULL) != 0)
         return false;
     *ret_step = "/tmp";
     /* A tmpfs of size 0 has no limit: one that must hold nothing has no inode left instead. Files cost the

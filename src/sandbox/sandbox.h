@@ -48,12 +48,13 @@ struct sandbox_spec {
     uint32_t data_mb;   /* RLIMIT_DATA; 0 = none */
     uint32_t processes; /* 0 = no limit */
     uint32_t tmp_mb;
-    uint32_t cpu_s;      /* RLIMIT_CPU; 0 = none */
-    uint64_t file_bytes; /* RLIMIT_FSIZE; 0 = none */
-    uint32_t wall_s;     /* the init ends everything after so many seconds; 0 = never */
-    uint32_t inner_pid;  /* 0 = any; must not be 1 */
-    int page_fd;         /* memfd of a struct page that gets exit_status, or -1 */
-    bool no_proc; /* no /proc inside, for programs that a stranger's source could make show files of it */
+    uint32_t cpu_s;       /* RLIMIT_CPU; 0 = none */
+    uint64_t file_bytes;  /* RLIMIT_FSIZE; 0 = none */
+    uint32_t wall_s;      /* the init ends everything after so many seconds; 0 = never */
+    uint32_t inner_pid;   /* 0 = any; must not be 1 */
+    int page_fd;          /* memfd of a struct page that gets exit_status, or -1 */
+    const char *proc_exe; /* not NULL: there is no /proc, which shows paths of the host, but this as the link
+                             /proc/self/exe: for a compiler that a stranger's source can make show files */
 };
 
 struct sandbox_child {

@@ -47,6 +47,7 @@ static struct sandbox_spec *spec_put_all(struct spec_writer *writer, const struc
     copy->comm = spec_put_text(writer, spec->comm);
     copy->program = spec_put_text(writer, program);
     copy->cwd = spec_put_text(writer, cwd);
+    copy->proc_exe = spec_put_text(writer, spec->proc_exe);
     copy->argv = spec_put_list(writer, spec->argv);
     copy->envp = spec_put_list(writer, spec->envp);
     for (int i = 0; i < spec->bind_count; i++) {

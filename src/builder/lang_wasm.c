@@ -1,0 +1,250 @@
+#include <glob.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "builder/lang.h"
+#include "builder/step.h"
+#include "sandbox/programs.h"
+#include "storage/storage.h"
+
+#define LANG_SYSROOT "/opt/sysroot"
+#define LANG_RUST "/opt/rust"
+#define LANG_DEBIAN_C "apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32"
+
+/* The source lies under its user's name in the working directory, so that messages show that name and nothing
+ * else. $0 is that name, the arguments are the compiler's. */
+static char lang_wasm_script[] = "cat >\"$0\" && \"$@\" && exec cat code.wasm >&3";
+
+static bool lang_wasm_exists(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0;
+}
+
+static bool lang_wasm_matches(const char *pattern) {
+    glob_t found;
+    bool some = glob(pattern, GLOB_NOSORT, NULL, &found) == 0;
+    globfree(&found);
+    return some;
+}
+
+/* ---- is everything there? ---- */
+
+static int lang_wasm_missing(const char *what, const char *packages, struct err *err) {
+    return err_set(err, ERR_NOT_INSTALLED,
+                   "%s is not installed on this machine; run ./scripts/start_all.sh, or %s", what, packages);
+}
+
+static int lang_wasm_check_clang(enum program program, struct err *err) {
+    char path[PATH_MAX], real[PATH_MAX], prefix[PATH_MAX], pattern[PATH_MAX + 64];
+    int failed = programs_find(program, path, sizeof path, err);
+    if (failed)
+        return failed;
+    if (!realpath(path, real))
+        return err_sys(err, "clang");
+    programs_prefix(real, prefix, sizeof prefix);
+    snprintf(pattern, sizeof pattern, "%s/bin/wasm-ld", prefix);
+    if (!lang_wasm_exists(pattern) && !lang_wasm_exists("/usr/bin/wasm-ld"))
+        return lang_wasm_missing("the linker wasm-ld", LANG_DEBIAN_C, err);
+    if (!lang_wasm_exists("/usr/include/wasm32-wasi/stdio.h") ||
+        !lang_wasm_exists("/usr/lib/wasm32-wasi/libc.a"))
+        return lang_wasm_missing("the C library for WASI", LANG_DEBIAN_C, err);
+    snprintf(pattern, sizeof pattern, "%s/lib/clang/*/lib/wasi/libclang_rt.builtins-wasm32.a", prefix);
+    if (lang_wasm_matches(pattern))
+        return 0;
+    snprintf(pattern, sizeof pattern, "%s/lib/clang/*/lib/wasm32-unknown-wasi/libclang_rt.builtins.a",
+             prefix);
+    return lang_wasm_matches(pattern)
+               ? 0
+               : lang_wasm_missing("clang's run-time library for WASM", LANG_DEBIAN_C, err);
+}
+
+int lang_wasm_check_c(struct err *err) {
+    return lang_wasm_check_clang(PROGRAM_CLANG, err);
+}
+
+int lang_wasm_check_cpp(struct err *err) {
+    int failed = lang_wasm_check_clang(PROGRAM_CLANGXX, err);
+    if (failed)
+        return failed;
+    if (!lang_wasm_exists("/usr/include/wasm32-wasi/c++/v1/vector") ||
+        !lang_wasm_exists("/usr/lib/wasm32-wasi/libc++.a") ||
+        !lang_wasm_exists("/usr/lib/wasm32-wasi/libc++abi.a"))
+        return lang_wasm_missing("the C++ library for WASI",
+                                 "apt-get install libc++-14-dev-wasm32 libc++abi-14-dev-wasm32", err);
+    return 0;
+}
+
+int lang_wasm_check_rust(struct err *err) {
+    char path[PATH_MAX], target[32];
+    struct err clang_err;
+    int failed = programs_find(PROGRAM_RUSTC, path, sizeof path, err);
+    if (failed)
+        return failed;
+    /* Debian's Rust links with clang; rustup's brings its linker along. */
+    if (programs_rust_target(path, target, sizeof target) && strcmp(target, "wasm32-wasi") == 0 &&
+        lang_wasm_check_c(&clang_err) != 0)
+        return lang_wasm_missing("clang, which links Rust for WASM,", LANG_DEBIAN_C, err);
+    return 0;
+}
+
+/* ---- build ---- */
+
+static void lang_wasm_bind(struct step *step, const char *source, const char *target) {
+    step->spec.binds[step->spec.bind_count++] = (struct sandbox_bind){.source = source, .target = target};
+}
+
+/* clang falls back to the host's headers unless it has a root of its own. The links of Debian's C++ library
+ * point from there to lib/llvm-<version>, which ret_source and ret_target say where to find. */
+static void lang_wasm_bind_sysroot(struct step *step, char *ret_source, char *ret_target) {
+    lang_wasm_bind(step, "/usr/include/wasm32-wasi", LANG_SYSROOT "/include/wasm32-wasi");
+    lang_wasm_bind(step, "/usr/lib/wasm32-wasi", LANG_SYSROOT "/lib/wasm32-wasi");
+    if (!realpath("/usr/include/wasm32-wasi/c++/v1", ret_source))
+        return;
+    char *below = strstr(ret_source, "/include/wasm32-wasi/c++/v1");
+    if (!below || below == ret_source)
+        return;
+    *below = 0;
+    snprintf(ret_target, PATH_MAX, LANG_SYSROOT "/lib%s", strrchr(ret_source, '/'));
+    lang_wasm_bind(step, ret_source, ret_target);
+}
+
+static int lang_wasm_compile(struct builder *builder, struct step *step, char *const *compiler,
+                             struct err *err) {
+    char file[96], *argv[48] = {"sh", "-c", lang_wasm_script, file};
+    int argc = 4;
+    snprintf(file, sizeof file, "%s.%s", builder->name, storage_lang_find(builder->lang)->extension);
+    while (*compiler && argc < 46)
+        argv[argc++] = *compiler++;
+    argv[argc++] = file;
+    MEM_CLOSE_FD int fd = -1;
+    int failed = step_create_file(builder, "code.wasm", &fd, err);
+    if (failed)
+        return failed;
+    step->spec.program = "/bin/sh";
+    step->spec.proc_exe = argv[4];
+    step->spec.argv = argv;
+    step->input = builder->source.data;
+    step->input_len = builder->source.len;
+    step->output_fd = fd;
+    failed = step_run(builder, step, err);
+    if (failed)
+        return failed;
+    buf_clear(&builder->messages); /* warnings */
+    builder->wasm = true;
+    snprintf(builder->entry, sizeof builder->entry, "wasi");
+    return 0;
+}
+
+static int lang_wasm_build_clang(struct builder *builder, enum program program, struct err *err) {
+    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX];
+    int failed = programs_find(program, path, sizeof path, err);
+    if (failed)
+        return failed;
+    bool cpp = program == PROGRAM_CLANGXX;
+    /* Debian's libc++ for WASM is built without exceptions. The stack lies first, so that its overflow traps
+     * instead of running into the globals. */
+    char *const compiler[] = {path,
+                              "--target=wasm32-wasi",
+                              "--sysroot=" LANG_SYSROOT,
+                              cpp ? "-std=gnu++20" : "-std=gnu17",
+                              cpp ? "-fno-exceptions" : "-O2",
+                              "-O2",
+                              "-s",
+                              "-fno-crash-diagnostics",
+                              "-fno-color-diagnostics",
+                              "-o",
+                              "code.wasm",
+                              "-lm",
+                              "-Wl,--stack-first",
+                              "-Wl,-z,stack-size=1048576",
+                              NULL};
+    programs_prefix(path, prefix, sizeof prefix);
+    struct step step;
+    step_init(&step);
+    lang_wasm_bind_sysroot(&step, source, sysroot);
+    programs_bind_prefix(&step.spec, prefix);
+    return lang_wasm_compile(builder, &step, compiler, err);
+}
+
+int lang_wasm_build_c(struct builder *builder, struct err *err) {
+    return lang_wasm_build_clang(builder, PROGRAM_CLANG, err);
+}
+
+int lang_wasm_build_cpp(struct builder *builder, struct err *err) {
+    return lang_wasm_build_clang(builder, PROGRAM_CLANGXX, err);
+}
+
+int lang_wasm_build_rust(struct builder *builder, struct err *err) {
+    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX];
+    char target[32] = "", libraries[PATH_MAX + 64];
+    int failed = programs_find(PROGRAM_RUSTC, path, sizeof path, err);
+    if (failed)
+        return failed;
+    programs_rust_target(path, target, sizeof target);
+    programs_prefix(path, prefix, sizeof prefix);
+    programs_library_path(LANG_RUST "/bin/rustc", libraries, sizeof libraries);
+    char *const rustup[] = {LANG_RUST "/bin/rustc",
+                            "--sysroot",
+                            LANG_RUST,
+                            "--target",
+                            target,
+                            "--edition",
+                            "2021",
+                            "--crate-name",
+                            "main",
+                            "--color",
+                            "never",
+                            "-O",
+                            "-C",
+                            "strip=symbols",
+                            "-C",
+                            "panic=abort",
+                            "-o",
+                            "code.wasm",
+                            "-C",
+                            "link-arg=--stack-first",
+                            "-C",
+                            "link-arg=-zstack-size=1048576",
+                            NULL};
+    char *const debian[] = {LANG_RUST "/bin/rustc",
+                            "--sysroot",
+                            LANG_RUST,
+                            "--target",
+                            target,
+                            "--edition",
+                            "2021",
+                            "--crate-name",
+                            "main",
+                            "--color",
+                            "never",
+                            "-O",
+                            "-C",
+                            "panic=abort",
+                            "-o",
+                            "code.wasm",
+                            "-C",
+                            "linker=clang",
+                            "-C",
+                            "linker-flavor=gcc",
+                            "-C",
+                            "link-self-contained=no",
+                            "-C",
+                            "link-args=--target=wasm32-wasi --sysroot=" LANG_SYSROOT
+                            " -s -Wl,--stack-first -Wl,-z,stack-size=1048576",
+                            NULL};
+    bool own_linker = strcmp(target, "wasm32-wasip1") == 0;
+    struct step step;
+    step_init(&step);
+    char *const environment[] = {"PATH=/usr/bin:/bin", "HOME=/tmp", "TMPDIR=.",
+                                 "LC_ALL=C.UTF-8",     libraries,   NULL};
+    step.spec.envp = environment;
+    lang_wasm_bind(&step, prefix, LANG_RUST);
+    if (!own_linker)
+        lang_wasm_bind_sysroot(&step, source, sysroot);
+    return lang_wasm_compile(builder, &step, own_linker ? rustup : debian, err);
+}
