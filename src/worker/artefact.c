@@ -5,8 +5,8 @@
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -37,43 +37,53 @@ int artefact_hash_parse(const char *hex, size_t len, uint8_t ret_hash[ARTEFACT_H
     return 0;
 }
 
-static int artefact_check(int fd, size_t size, const struct artefact_name *name, struct err *err) {
-    void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED)
-        return err_sys(err, "cannot map the native code of '%s'", name->id);
+static int artefact_check(const struct artefact_name *name, const struct buf *bytes, struct err *err) {
     uint8_t hash[ARTEFACT_HASH_BYTES];
     size_t key_len = strlen(name->engine);
-    int failed = key_len < crypto_generichash_KEYBYTES_MIN || key_len > crypto_generichash_KEYBYTES_MAX ||
-                 crypto_generichash(hash, sizeof hash, bytes, size, (const uint8_t *)name->engine, key_len);
-    munmap(bytes, size);
+    bool failed = key_len < crypto_generichash_KEYBYTES_MIN || key_len > crypto_generichash_KEYBYTES_MAX ||
+                  crypto_generichash(hash, sizeof hash, bytes->data, bytes->len,
+                                     (const uint8_t *)name->engine, key_len) != 0;
     if (failed || sodium_memcmp(hash, name->hash, sizeof hash) != 0)
         return err_set(err, ERR_ARTEFACT, "the native code of '%s' is damaged", name->id);
     return 0;
 }
 
-int artefact_open(const char *data_dir, const struct artefact_name *name, int *ret_fd, size_t *ret_size,
+static int artefact_read_file(int fd, const struct artefact_name *name, struct buf *ret_bytes,
+                              struct err *err) {
+    struct stat stat;
+    if (fstat(fd, &stat) != 0)
+        return err_sys(err, "cannot look at the native code of '%s'", name->id);
+    if (!S_ISREG(stat.st_mode) || stat.st_size <= 0 || stat.st_size > ARTEFACT_BYTES_MAX)
+        return err_set(err, ERR_ARTEFACT, "the native code of '%s' is no file of a sensible size", name->id);
+    size_t size = (size_t)stat.st_size;
+    if (!buf_reserve(ret_bytes, size))
+        return err_set(err, ERR_INTERNAL, "no memory for the native code of '%s'", name->id);
+    while (ret_bytes->len < size) {
+        ssize_t got = read(fd, ret_bytes->data + ret_bytes->len, size - ret_bytes->len);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_sys(err, "cannot read the native code of '%s'", name->id);
+        if (got == 0)
+            return err_set(err, ERR_ARTEFACT, "the native code of '%s' became shorter", name->id);
+        ret_bytes->len += (size_t)got;
+    }
+    return 0;
+}
+
+int artefact_read(const char *data_dir, const struct artefact_name *name, struct buf *ret_bytes,
                   struct err *err) {
     char path[4096];
     int len = snprintf(path, sizeof path, "%s/%s/code.cwasm", data_dir, name->id);
     if (len < 0 || (size_t)len >= sizeof path)
         return err_set(err, ERR_IO, "the data directory's path is too long");
-    MEM_CLOSE_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    MEM_CLOSE_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) {
         err_sys(err, "cannot open the native code of '%s'", name->id);
         if (err->sys_errno == ENOENT || err->sys_errno == ENOTDIR || err->sys_errno == ELOOP)
             err->code = ERR_ARTEFACT;
         return -err->code;
     }
-    struct stat stat;
-    if (fstat(fd, &stat) != 0)
-        return err_sys(err, "cannot look at the native code of '%s'", name->id);
-    if (!S_ISREG(stat.st_mode) || stat.st_size <= 0)
-        return err_set(err, ERR_ARTEFACT, "the native code of '%s' is empty", name->id);
-    size_t size = (size_t)stat.st_size;
-    int result = artefact_check(fd, size, name, err);
-    if (result < 0)
-        return result;
-    *ret_size = size;
-    *ret_fd = mem_steal_fd(&fd);
-    return 0;
+    int result = artefact_read_file(fd, name, ret_bytes, err);
+    return result < 0 ? result : artefact_check(name, ret_bytes, err);
 }

@@ -3,15 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mem.h"
-
 void functions_init(struct functions *functions, const struct runtime_ops *ops,
                     struct runtime_engine *runtime) {
     functions->ops = ops;
     functions->runtime = runtime;
 }
 
-/* --- mapped ones, by last use --- */
+/* --- ready ones, by last use --- */
 
 static void functions_unlink(struct functions *functions, struct function *function) {
     *(function->newer ? &function->newer->older : &functions->newest) = function->older;
@@ -25,17 +23,18 @@ static void functions_link(struct functions *functions, struct function *functio
     functions->newest = function;
 }
 
-static void functions_unmap(struct functions *functions, struct function *function) {
+static void functions_drop(struct functions *functions, struct function *function) {
     if (!function->module)
         return;
     functions_unlink(functions, function);
     functions->ops->unload(function->module);
     function->module = NULL;
-    functions->mapped--;
-    functions->mapped_bytes -= function->module_bytes;
+    functions->ready--;
+    functions->ready_bytes -= function->module_bytes;
 }
 
-int functions_map(struct functions *functions, struct function *function, bool *ret_cold, struct err *err) {
+int functions_prepare(struct functions *functions, struct function *function, bool *ret_cold,
+                      struct err *err) {
     if (function->module) {
         if (functions->newest != function) {
             functions_unlink(functions, function);
@@ -51,22 +50,22 @@ int functions_map(struct functions *functions, struct function *function, bool *
     if (strcmp(function->artefact.engine, functions->ops->engine_key()) != 0)
         return err_set(err, ERR_ARTEFACT, "the native code of '%s' is for another engine",
                        function->artefact.id);
-    MEM_CLOSE_FD int fd = -1;
-    size_t size;
-    int result = artefact_open(functions->data_dir, &function->artefact, &fd, &size, err);
+    struct buf bytes = {0};
+    struct runtime_module *module;
+    int result = artefact_read(functions->data_dir, &function->artefact, &bytes, err);
+    if (result == 0)
+        result = functions->ops->load(functions->runtime, bytes.data, bytes.len, &module, err);
+    size_t size = bytes.len;
+    buf_fini(&bytes);
     if (result < 0)
         return result;
-    struct runtime_module *module;
-    result = functions->ops->load(functions->runtime, fd, size, &module, err);
-    if (result < 0)
-        return err_wrap(err, "'%s'", function->artefact.id);
-    while (functions->oldest && (functions->mapped >= FUNCTIONS_MAPPED_MAX ||
-                                 functions->mapped_bytes + size > FUNCTIONS_MAPPED_BYTES_MAX))
-        functions_unmap(functions, functions->oldest);
+    while (functions->oldest && (functions->ready >= FUNCTIONS_READY_MAX ||
+                                 functions->ready_bytes + size > FUNCTIONS_READY_BYTES_MAX))
+        functions_drop(functions, functions->oldest);
     function->module = module;
     function->module_bytes = size;
-    functions->mapped++;
-    functions->mapped_bytes += size;
+    functions->ready++;
+    functions->ready_bytes += size;
     functions_link(functions, function);
     *ret_cold = true;
     return 0;
@@ -92,7 +91,7 @@ void functions_unload(struct functions *functions, uint32_t key) {
     struct function **slot = functions_slot(functions, key), *function = *slot;
     if (!function)
         return;
-    functions_unmap(functions, function);
+    functions_drop(functions, function);
     *slot = function->bucket_next;
     functions->count--;
     functions->noted_bytes -= function->head_len;

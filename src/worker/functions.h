@@ -1,6 +1,6 @@
 /* The function versions that a gateway has told this worker of, by the gateway's key. A LOAD is only noted;
- * the native code is mapped at the first call, and the ones used longest ago are unmapped when there are too
- * many (a later call maps them again). */
+ * the native code is loaded at the first call, and the ones used longest ago are dropped when there are too
+ * many (a later call loads them again). */
 #ifndef FAAS_WORKER_FUNCTIONS_H
 #define FAAS_WORKER_FUNCTIONS_H
 
@@ -18,8 +18,8 @@ enum {
     FUNCTIONS_MAX = 65536,              /* noted */
     FUNCTIONS_HEAD_BYTES_MAX = 1 << 20, /* of one LOAD */
     FUNCTIONS_NOTED_BYTES_MAX = 256 << 20,
-    FUNCTIONS_MAPPED_MAX = 256,
-    FUNCTIONS_MAPPED_BYTES_MAX = 512 << 20, /* of native code */
+    FUNCTIONS_READY_MAX = 256,
+    FUNCTIONS_READY_BYTES_MAX = 256 << 20, /* of native code */
     FUNCTIONS_BUCKETS = 1024,
 };
 
@@ -32,7 +32,7 @@ struct function {
     struct artefact_name artefact;
     struct limits limits;
     struct err invalid; /* code != ERR_OK: the LOAD made no sense; every call is answered with this */
-    /* While mapped: */
+    /* While ready: */
     struct runtime_module *module;
     size_t module_bytes;
     struct function *newer, *older; /* by last use */
@@ -46,8 +46,8 @@ struct functions {
     uint32_t memory_max_mb;
     struct function *buckets[FUNCTIONS_BUCKETS];
     size_t count, noted_bytes;
-    struct function *newest, *oldest; /* mapped ones */
-    size_t mapped, mapped_bytes;
+    struct function *newest, *oldest; /* ready ones */
+    size_t ready, ready_bytes;
 };
 
 void functions_init(struct functions *functions, const struct runtime_ops *ops,
@@ -61,7 +61,8 @@ void functions_unload(struct functions *functions, uint32_t key);
 
 /* NULL: never loaded. */
 struct function *functions_find(const struct functions *functions, uint32_t key);
-/* Maps the function's code if it is not; *ret_cold says whether it was not. */
-int functions_map(struct functions *functions, struct function *function, bool *ret_cold, struct err *err);
+/* Makes the function ready if it is not; *ret_cold says whether it was not. */
+int functions_prepare(struct functions *functions, struct function *function, bool *ret_cold,
+                      struct err *err);
 
 #endif

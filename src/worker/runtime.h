@@ -11,7 +11,7 @@
 #include "worker/wasi.h"
 
 struct runtime_engine; /* an engine: one a process */
-struct runtime_module; /* a function version's native code, mapped */
+struct runtime_module; /* a function version's native code, ready to run */
 
 /* How a call ended. The function's output and log are where its wasi_input says. */
 struct runtime_outcome {
@@ -28,10 +28,10 @@ struct runtime_ops {
     void (*close)(struct runtime_engine *runtime);
     /* Key of artefacts: name, version and what the native code depends on; a static string. */
     const char *(*engine_key)(void);
-    /* Maps native code. fd is borrowed and not used after; size is the file's. The bytes are trusted: the
-     * caller has checked their hash. ERR_ARTEFACT when they are not for this engine. */
-    int (*load)(struct runtime_engine *runtime, int fd, size_t size, struct runtime_module **ret_module,
-                struct err *err);
+    /* Takes native code in, by copy. The bytes are trusted: the caller has checked their hash. ERR_ARTEFACT
+     * when they are not for this engine. */
+    int (*load)(struct runtime_engine *runtime, const uint8_t *bytes, size_t len,
+                struct runtime_module **ret_module, struct err *err);
     void (*unload)(struct runtime_module *module);
     /* Runs one call in a fresh instance. call was begun; limits->timeout_ms is call->input.deadline_ns
      * already and only named in messages. */

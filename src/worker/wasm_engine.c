@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #ifdef __x86_64__
 #include <cpuid.h>
 #endif
@@ -233,7 +231,6 @@ int wasm_engine_compile(const uint8_t *wasm, size_t len, struct buf *ret_native,
 struct runtime_engine {
     wasm_engine_t *engine;
     wasmtime_linker_t *linker; /* WASI's imports */
-    bool has_proc;             /* /proc/self/fd can be opened */
 };
 
 struct runtime_module {
@@ -337,7 +334,6 @@ static int wasm_runtime_open(struct runtime_engine **ret_runtime, struct err *er
         result = err_set(err, ERR_INTERNAL, "cannot start the WASM engine");
     } else {
         runtime->linker = wasmtime_linker_new(runtime->engine);
-        runtime->has_proc = access("/proc/self/fd", X_OK) == 0;
         result = wasm_linker_fill(runtime->linker, err);
     }
     if (result < 0)
@@ -361,26 +357,10 @@ static void wasm_runtime_unload(struct runtime_module *module) {
     free(module);
 }
 
-/* By way of /proc it is the very file that fd is, mapped and shared with the other workers. */
-static wasmtime_error_t *wasm_module_read(struct runtime_engine *runtime, int fd, size_t size,
-                                          wasmtime_module_t **ret_module) {
-    if (runtime->has_proc) {
-        char path[32];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        return wasmtime_module_deserialize_file(runtime->engine, path, ret_module);
-    }
-    void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (bytes == MAP_FAILED)
-        return wasmtime_error_new("cannot map it");
-    wasmtime_error_t *error = wasmtime_module_deserialize(runtime->engine, bytes, size, ret_module);
-    munmap(bytes, size);
-    return error;
-}
-
-static int wasm_runtime_load(struct runtime_engine *runtime, int fd, size_t size,
+static int wasm_runtime_load(struct runtime_engine *runtime, const uint8_t *bytes, size_t len,
                              struct runtime_module **ret_module, struct err *err) {
     struct runtime_module *module = mem_zalloc(sizeof *module);
-    wasmtime_error_t *error = wasm_module_read(runtime, fd, size, &module->module);
+    wasmtime_error_t *error = wasmtime_module_deserialize(runtime->engine, bytes, len, &module->module);
     if (!error)
         error = wasmtime_linker_instantiate_pre(runtime->linker, module->module, &module->instance_pre);
     if (error) {

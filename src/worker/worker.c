@@ -200,7 +200,7 @@ static int worker_on_call(struct worker *worker, const struct frame *frame, stru
     bool cold = false;
     if (!function) {
         err_set(&failed, ERR_INTERNAL, "the worker was not told of function %u", header->key);
-    } else if (functions_map(&worker->functions, function, &cold, &failed) == 0) {
+    } else if (functions_prepare(&worker->functions, function, &cold, &failed) == 0) {
         worker_run_function(worker, function, frame, &outcome);
         answer.code = (uint32_t)outcome.code;
         answer.exit_code = outcome.exit_code;
