@@ -11,14 +11,17 @@
 #include "sandbox/programs.h"
 #include "server/channel.h"
 
+#define PROCESS_RUNTIMES_INSIDE "/faas/runtimes"
 enum { PROCESS_PIPE_BYTES = 256 << 10, PROCESS_ARGS_MAX = 12 };
 
-/* What an interpreter needs for itself, beside what the function may have: memory measured after boot, tasks
- * are its own threads and the sandbox's init. */
+/* What an interpreter needs for itself, beside what the function may have. After boot node has 7 MiB in its
+ * control group and 48 MiB of RLIMIT_DATA (stacks of its threads), python 5 and 7; the young generation of a
+ * busy V8 is up to 48 MiB more. RLIMIT_DATA is met first where it can be: that is an exception, not a kill.
+ * Tasks are the interpreter's own threads and the sandbox's init. */
 static const struct process_runtime {
     const char *name, *comm, *script;
-    uint32_t memory_mb; /* of the memory cgroup, on top of memory_mb */
-    uint32_t data_mb;   /* of RLIMIT_DATA, on top of memory_mb; its threads' stacks count there */
+    uint32_t memory_mb; /* of the memory cgroup, on top of memory_mb and of tmp_mb, which counts there */
+    uint32_t data_mb;   /* of RLIMIT_DATA, on top of memory_mb */
     uint32_t tasks;
     const char *flags[6];
 } process_runtimes[RUNTIME_COUNT] = {
@@ -26,7 +29,7 @@ static const struct process_runtime {
                       .comm = "spare-node",
                       .script = "node/boot.cjs",
                       .memory_mb = 64,
-                      .data_mb = 512,
+                      .data_mb = 128,
                       .tasks = 16,
                       .flags = {"--no-warnings"}},
     [RUNTIME_PYTHON] = {.name = "python",
@@ -111,13 +114,16 @@ static int process_sandbox(const struct process_spec *spec, const struct process
                            struct sandbox_child *ret_child, struct err *err) {
     const struct process_runtime *runtime = &process_runtimes[spec->runtime];
     char script[4096], runtimes_dir[4096], prefix[4096], heap_flag[48];
+    /* Where the platform is installed is nobody's business inside; without a root of its own it is the same
+     * place. */
+    const char *inside = sandbox_probe() == SANDBOX_NAMESPACES ? PROCESS_RUNTIMES_INSIDE : runtimes_dir;
     char *argv[PROCESS_ARGS_MAX];
     static char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp",
                                         "LANG=C.UTF-8", NULL};
-    int len = snprintf(script, sizeof script, "%s/runtimes/%s", spec->parts_dir, runtime->script);
+    snprintf(runtimes_dir, sizeof runtimes_dir, "%s/runtimes", spec->parts_dir);
+    int len = snprintf(script, sizeof script, "%s/%s", inside, runtime->script);
     if (len < 0 || (size_t)len >= sizeof script)
         return err_set(err, ERR_INTERNAL, "the path of the runtimes is too long");
-    snprintf(runtimes_dir, sizeof runtimes_dir, "%s/runtimes", spec->parts_dir);
     process_fill_argv(spec, argv, heap_flag, sizeof heap_flag, script);
     struct sandbox_spec sandbox = {
         .comm = runtime->comm,
@@ -127,7 +133,7 @@ static int process_sandbox(const struct process_spec *spec, const struct process
         .fds = {pipes->in[0], pipes->out[1], pipes->error[1], pipes->channel.calls_read,
                 pipes->channel.answers_write, pipes->channel.page},
         .fd_count = 6,
-        .memory_mb = spec->memory_mb + runtime->memory_mb,
+        .memory_mb = spec->memory_mb + spec->tmp_mb + runtime->memory_mb,
         .data_mb = spec->memory_mb + runtime->data_mb,
         .processes = spec->processes + runtime->tasks,
         .tmp_mb = spec->tmp_mb,
@@ -135,7 +141,7 @@ static int process_sandbox(const struct process_spec *spec, const struct process
         .page_fd = pipes->channel.page,
     };
     programs_bind_system(&sandbox);
-    sandbox.binds[sandbox.bind_count++] = (struct sandbox_bind){.source = runtimes_dir};
+    sandbox.binds[sandbox.bind_count++] = (struct sandbox_bind){.source = runtimes_dir, .target = inside};
     process_bind_interpreter(&sandbox, spec->interpreter, prefix, sizeof prefix);
     return sandbox_start(&sandbox, ret_child, err);
 }

@@ -229,7 +229,7 @@ static int supervisor_start(struct supervisor *supervisor, const struct config *
         rc = loop_new(&supervisor->loop, err);
     if (rc == 0)
         rc = loop_signals(supervisor->loop, signals, 4, supervisor_on_signal, supervisor, err);
-    if (rc == 0 && (setenv("FAAS_LISTEN_FD", "3", 1) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0))
+    if (rc == 0 && (setenv(LISTEN_FD_VARIABLE, "3", 1) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0))
         rc = err_sys(err, "subreaper");
     return rc;
 }
