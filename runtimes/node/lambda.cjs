@@ -14,7 +14,7 @@ const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', '
 const JSON_TYPE = 'h:content-type=application/json\0';
 const INVOKE_HEAD = 'json=1\0';
 const CALLBACK_ARGUMENTS = 3;
-const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/;
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 // Lambda's context object. https://docs.aws.amazon.com/lambda/latest/dg/nodejs-context.html
 class Context {

@@ -205,7 +205,7 @@ def body_of(value):
     if not value.get("isBase64Encoded"):
         return body.encode("utf-8", "replace"), False
     try:
-        return a2b_base64(body), False
+        return a2b_base64("".join(body.split()), strict_mode=True), False
     except (Base64Error, ValueError):
         raise BadAnswer("the answer's body is not base64, though isBase64Encoded says so") from None
 

@@ -137,13 +137,13 @@ class Process:
     def started(self):
         return struct.unpack("<Q", self.page[:8])[0]
 
-    def pump(self, done, wait_s=WAIT_S):
+    def pump(self, done, wait_s=WAIT_S, writable=()):
         """Reads what comes until done() holds; AssertionError when it does not in time."""
         end = time.monotonic() + wait_s
         while not done():
             left = end - time.monotonic()
             assert left > 0, f"not in {wait_s} s; stderr: {self.err[-2000:]}"
-            ready, _, _ = select.select([*self.open, self.pidfd], [], [], min(left, 0.2))
+            ready, _, _ = select.select([*self.open, self.pidfd], writable, [], min(left, 0.05))
             for fd in ready:
                 if fd in self.open:
                     data = os.read(fd, 1 << 20)
@@ -162,10 +162,10 @@ class Process:
             try:
                 view = view[os.write(fd, view) :]
             except BlockingIOError:
-                select.select([*self.open], [fd], [], 0.2)
+                pass
             return not view
 
-        self.pump(step)
+        self.pump(step, writable=[fd])
 
     def send(self, data):
         self.write(self.calls, data)
