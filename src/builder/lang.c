@@ -59,14 +59,15 @@ static int lang_check_script(struct builder *builder, enum program program, cons
     int argc = 1;
     while (*options && argc < 13)
         argv[argc++] = *options++;
-    argv[argc++] = target;
+    struct sandbox_bind bind = {.source = source, .target = target};
+    argv[argc++] = (char *)(uintptr_t)step_path(&bind);
     argv[argc++] = file;
     struct step step;
     step_init(&step);
     step.spec.program = path;
     step.spec.argv = argv;
     step.spec.file_bytes = LANG_REPORT_MAX;
-    step.spec.binds[step.spec.bind_count++] = (struct sandbox_bind){.source = source, .target = target};
+    step.spec.binds[step.spec.bind_count++] = bind;
     programs_bind_prefix(&step.spec, prefix);
     step.input = builder->source.data;
     step.input_len = builder->source.len;
@@ -82,7 +83,7 @@ static int lang_check_script(struct builder *builder, enum program program, cons
 
 static int lang_build_js(struct builder *builder, struct err *err) {
     char *const options[] = {"--expose-internals", "--experimental-vm-modules", "--no-warnings",
-                             "--max-old-space-size=512", NULL};
+                             "--stack-size=6000",  "--max-old-space-size=768",  NULL};
     return lang_check_script(builder, PROGRAM_NODE, "node/check.cjs", options, err);
 }
 

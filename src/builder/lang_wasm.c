@@ -113,6 +113,15 @@ static void lang_wasm_bind_sysroot(struct step *step, char *ret_source, char *re
     lang_wasm_bind(step, ret_source, ret_target);
 }
 
+/* The linker's words for a source without main name neither the file nor what to do. */
+static void lang_wasm_explain_main(struct builder *builder, const char *file) {
+    static const char undefined[] = "undefined symbol: main\n";
+    struct buf *messages = &builder->messages;
+    if (messages->len && memmem(messages->data, messages->len, undefined, sizeof undefined - 1))
+        buf_append_format(messages, "%s: error: there is no function 'main': the program starts there\n",
+                          file);
+}
+
 static int lang_wasm_compile(struct builder *builder, struct step *step, char *const *compiler,
                              struct err *err) {
     char file[96], *argv[48] = {"sh", "-c", lang_wasm_script, file};
@@ -131,7 +140,10 @@ static int lang_wasm_compile(struct builder *builder, struct step *step, char *c
     step->input = builder->source.data;
     step->input_len = builder->source.len;
     step->output_fd = fd;
+    step->needs_root = true;
     failed = step_run(builder, step, err);
+    if (failed == -ERR_COMPILE)
+        lang_wasm_explain_main(builder, file);
     if (failed)
         return failed;
     buf_clear(&builder->messages); /* warnings */
