@@ -390,8 +390,8 @@ void dispatch_take_answer(struct link *link, const struct frame *frame) {
             snprintf(error, sizeof error, "%s", err_cause(answer.code));
         answer.error = error;
     }
-    link->calls++;
-    link->mean_ns += (view.fixed.run_ns / 8) - (link->mean_ns / 8);
+    link->mean_ns =
+        link->calls++ ? link->mean_ns - link->mean_ns / 8 + view.fixed.run_ns / 8 : view.fixed.run_ns;
     if (view.fixed.flags & FRAME_ANSWER_LAST)
         link->retiring = true;
     dispatch_answer(dispatch, call, &answer);

@@ -12,7 +12,7 @@
 #include "wire/message.h"
 #include "wire/page.h"
 
-enum { LINK_WINDOW = 16, LINK_TAIL_BYTES = 512 };
+enum { LINK_WINDOW = 16, LINK_TAIL_BYTES = 4096 };
 
 typedef void link_on_frame(struct link *link, const struct frame *frame);
 /* The pipe is at its end or broke, or what came is no frame of ours (err says so). Fires once. */

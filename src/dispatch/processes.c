@@ -48,7 +48,7 @@ static void processes_give_back(struct link *link) {
 }
 
 int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code) {
-    static char text[LINK_TAIL_BYTES + 64]; /* valid until the next verdict: it is sent at once */
+    static char text[512]; /* valid until the next verdict: it is sent at once */
     uint64_t word = atomic_load(&link->page->exit_status);
     int status = (int)(word & 0xffffffff);
     *ret_exit_code = 0;
