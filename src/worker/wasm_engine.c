@@ -28,7 +28,7 @@ enum {
     /* Changes with every setting below that changes the native code: artefacts are then made again. */
     WASM_SETTINGS = 1,
     /* Instances kept warm: as many functions as take turns on a worker without mapping their memory anew. */
-    WASM_SLOTS = 64,
+    WASM_SLOTS = 128,
     WASM_STACK_BYTES = 2 << 20, /* of native frames; the C stack of a guest is in its memory */
     WASM_TABLE_ELEMENTS = 200000,
     WASM_TABLES = 4, /* a module */
