@@ -29,10 +29,21 @@ void disk_close(struct disk *disk);
 /* One version's metadata.json, decoded, and found to be of that id. */
 int disk_read_meta(const struct disk *disk, const char *id, struct storage_meta *ret_meta, struct err *err);
 
+struct disk_read {
+    int rc;
+    struct err err; /* filled when rc is negative */
+    struct storage_meta meta;
+};
+struct disk_entry;
+/* The same of many, on several threads. */
+void disk_read_metas(const struct disk *disk, const struct disk_entry *entries, size_t count,
+                     struct disk_read *ret_reads);
+
 /* What the data directory holds, swept of stages, of links that lead nowhere and of stray links. */
 struct disk_entry {
     char id[STORAGE_ID_MAX + 1];
     uint8_t name_len;
+    bool current; /* the opener's: its name points to it */
     uint64_t number;
 };
 struct disk_scan {

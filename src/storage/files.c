@@ -53,23 +53,19 @@ int files_open(int at_fd, const char *name, int *ret_fd, size_t *ret_size, struc
     return 0;
 }
 
-static int files_read_all(int fd, const char *name, size_t max, struct buf *bytes, struct err *err) {
-    for (;;) {
-        /* One byte more than was asked for tells a file that grew from one that ends here. */
-        size_t want = bytes->cap - bytes->len;
-        ssize_t got = read(fd, bytes->data + bytes->len, want);
+/* As many bytes as the file had when it was opened; fewer when it was cut since. */
+static int files_read_all(int fd, const char *name, size_t size, struct buf *bytes, struct err *err) {
+    while (bytes->len < size) {
+        ssize_t got = read(fd, bytes->data + bytes->len, size - bytes->len);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return err_sys(err, "cannot read '%s'", name);
         if (got == 0)
-            return 0;
+            break;
         bytes->len += (size_t)got;
-        if (bytes->len > max)
-            return err_set(err, ERR_TOO_LARGE, "'%s' is larger than %zu bytes", name, max);
-        if (bytes->len == bytes->cap && !buf_reserve(bytes, 1))
-            return err_set(err, ERR_INTERNAL, "out of memory for '%s'", name);
     }
+    return 0;
 }
 
 int files_read(int at_fd, const char *name, size_t max, struct buf *ret_bytes, struct err *err) {
@@ -81,10 +77,10 @@ int files_read(int at_fd, const char *name, size_t max, struct buf *ret_bytes, s
     if (size > max)
         return err_set(err, ERR_TOO_LARGE, "'%s' is larger than %zu bytes", name, max);
     struct buf bytes = {0};
-    if (!buf_reserve(&bytes, size + 1))
+    if (!buf_reserve(&bytes, size))
         rc = err_set(err, ERR_INTERNAL, "out of memory for '%s' (%zu bytes)", name, size);
     else
-        rc = files_read_all(fd, name, max, &bytes, err);
+        rc = files_read_all(fd, name, size, &bytes, err);
     if (rc != 0) {
         buf_fini(&bytes);
         return rc;

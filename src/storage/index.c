@@ -328,9 +328,21 @@ int index_load_damaged(struct storage *storage, const char *name, uint64_t numbe
         return -err->code;
     index_function_count_number(function, number);
     function->damaged = true;
-    /* An update is what mends it, and takes the link over: it must not be a first version. */
-    function->last_version = function->versions ? function->versions->meta.version + 1 : 1;
     return 0;
+}
+
+/* They were loaded newest first, each put at the head. */
+static void index_load_settle(struct storage_function *function) {
+    struct storage_version *versions = NULL;
+    for (struct storage_version *version = function->versions, *next; version; version = next) {
+        next = version->older;
+        version->older = versions;
+        versions = version;
+    }
+    function->versions = versions;
+    /* An update is what mends it, and takes the link over: it must not be a first version. */
+    if (function->damaged)
+        function->last_version = versions ? versions->meta.version + 1 : 1;
 }
 
 static int index_compare_age(const void *left, const void *right) {
@@ -346,9 +358,11 @@ int index_load_done(struct storage *storage, struct err *err) {
     if (!sorted)
         return err_set(err, ERR_INTERNAL, "no memory for %zu functions", storage->functions.count);
     size_t count = 0;
-    for (struct table_walk walk = {0}; (function = table_next(&storage->functions, &walk));)
+    for (struct table_walk walk = {0}; (function = table_next(&storage->functions, &walk));) {
+        index_load_settle(function);
         if (function->current)
             sorted[count++] = function;
+    }
     qsort(sorted, count, sizeof(struct storage_function *), index_compare_age);
     for (size_t i = 0; i < count; i++)
         index_list_push(&storage->newest, sorted[i]);

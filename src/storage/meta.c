@@ -8,7 +8,6 @@
 
 enum {
     META_JSON_MAX_BYTES = 64 * 1024,
-    META_INDENT = 2,
 };
 
 #define META_SIZE_MAX (1ll << 30)         /* of a source: the largest request body there can be */
@@ -126,7 +125,7 @@ int storage_meta_encode(const struct storage_meta *meta, struct buf *ret_json, s
     if (rc != 0)
         return rc;
     json_t *root = meta_to_json(meta);
-    char *text = root ? json_dumps(root, JSON_INDENT(META_INDENT)) : NULL;
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     struct buf json = {0};
     if (text) {

@@ -9,11 +9,15 @@
 #include "base/mem.h"
 #include "storage/storage_private.h"
 
-enum { OPEN_LOG_LINES = 20 };
+enum {
+    OPEN_LOG_LINES = 20, /* of a kind */
+    OPEN_BATCH = 2048,   /* versions read at a time: bounds the memory */
+};
 
 struct storage_opening {
     struct storage *storage;
     size_t swept, unreadable;
+    uint32_t current_version; /* of the name at hand; the highest there is when it cannot be read */
 };
 
 static void storage_open_sweep(struct storage_opening *opening, const char *id) {
@@ -22,62 +26,59 @@ static void storage_open_sweep(struct storage_opening *opening, const char *id) 
         log_event("storage: swept '%s': no name points to it", id);
 }
 
-static void storage_open_log_unreadable(struct storage_opening *opening, const char *id,
-                                        const struct err *err) {
-    if (opening->unreadable++ < OPEN_LOG_LINES)
-        log_event("storage: '%s' is not listed: %s", id, err->msg);
-}
-
-/* The versions of one name, oldest first, up to the one that `link` leads to. */
-static int storage_open_function(struct storage_opening *opening, const struct disk_entry *entries,
-                                 size_t count, const struct disk_entry *link, struct err *err) {
-    const struct disk *disk = &opening->storage->disk;
-    struct storage_meta current, meta;
-    struct err problem;
-    bool readable = disk_read_meta(disk, link->id, &current, &problem) == 0;
-    if (!readable)
-        storage_open_log_unreadable(opening, link->id, &problem);
-    for (size_t i = 0; i < count; i++) {
-        if (entries[i].number >= link->number) {
-            if (entries[i].number > link->number)
-                storage_open_sweep(opening, entries[i].id);
+/* Sweeps the versions that no name points to or that are newer than the one that it does, and marks the
+ * current ones. What stays moves together. */
+static void storage_open_plan(struct storage_opening *opening, struct disk_scan *scan) {
+    size_t kept = 0, link = 0;
+    for (size_t i = 0; i < scan->id_count; i++) {
+        struct disk_entry *entry = &scan->ids[i];
+        /* Both are sorted by name. */
+        while (link < scan->link_count && disk_entry_compare_names(&scan->links[link], entry) < 0)
+            link++;
+        const struct disk_entry *current = link < scan->link_count ? &scan->links[link] : NULL;
+        if (!current || disk_entry_compare_names(current, entry) != 0 || entry->number > current->number) {
+            storage_open_sweep(opening, entry->id);
             continue;
         }
-        if (disk_read_meta(disk, entries[i].id, &meta, &problem) != 0) {
-            storage_open_log_unreadable(opening, entries[i].id, &problem);
-            continue;
-        }
-        if (readable && meta.version > current.version) {
-            storage_open_sweep(opening, entries[i].id);
-            continue;
-        }
-        int rc = index_load(opening->storage, &meta, false, err);
-        if (rc != 0)
-            return rc;
+        entry->current = entry->number == current->number;
+        scan->ids[kept++] = *entry;
     }
-    if (readable)
-        return index_load(opening->storage, &current, true, err);
-    char name[STORAGE_NAME_MAX + 1];
-    snprintf(name, sizeof name, "%.*s", (int)link->name_len, link->id);
-    return index_load_damaged(opening->storage, name, link->number, err);
+    scan->id_count = kept;
 }
 
-static int storage_open_all(struct storage_opening *opening, const struct disk_scan *scan, struct err *err) {
-    size_t link = 0;
-    for (size_t first = 0, end; first < scan->id_count; first = end) {
-        const struct disk_entry *entries = &scan->ids[first];
-        for (end = first + 1; end < scan->id_count; end++)
-            if (disk_entry_compare_names(entries, &scan->ids[end]) != 0)
-                break;
-        /* Both are sorted, and every link has its version: the next link is this name's or a later one's. */
-        if (link == scan->link_count || disk_entry_compare_names(entries, &scan->links[link]) != 0) {
-            for (size_t i = first; i < end; i++)
-                storage_open_sweep(opening, scan->ids[i].id);
-            continue;
+/* Within a name the current version comes first. */
+static int storage_open_version(struct storage_opening *opening, const struct disk_entry *entry,
+                                const struct disk_read *read, struct err *err) {
+    if (entry->current)
+        opening->current_version = read->rc == 0 ? read->meta.version : UINT32_MAX;
+    if (read->rc != 0) {
+        if (opening->unreadable++ < OPEN_LOG_LINES)
+            log_event("storage: '%s' is not listed: %s", entry->id, read->err.msg);
+        char name[STORAGE_NAME_MAX + 1];
+        snprintf(name, sizeof name, "%.*s", (int)entry->name_len, entry->id);
+        return entry->current ? index_load_damaged(opening->storage, name, entry->number, err) : 0;
+    }
+    if (read->meta.version > opening->current_version) {
+        storage_open_sweep(opening, entry->id);
+        return 0;
+    }
+    return index_load(opening->storage, &read->meta, entry->current, err);
+}
+
+/* From the end: names backwards, and within a name the newest first. */
+static int storage_open_load(struct storage_opening *opening, const struct disk_scan *scan, struct err *err) {
+    MEM_FREE struct disk_read *reads = calloc(OPEN_BATCH, sizeof *reads);
+    if (!reads)
+        return err_set(err, ERR_INTERNAL, "no memory to read metadata");
+    for (size_t left = scan->id_count; left > 0;) {
+        size_t count = left < OPEN_BATCH ? left : OPEN_BATCH;
+        left -= count;
+        disk_read_metas(&opening->storage->disk, &scan->ids[left], count, reads);
+        for (size_t i = count; i-- > 0;) {
+            int rc = storage_open_version(opening, &scan->ids[left + i], &reads[i], err);
+            if (rc != 0)
+                return rc;
         }
-        int rc = storage_open_function(opening, entries, end - first, &scan->links[link++], err);
-        if (rc != 0)
-            return rc;
     }
     return index_load_done(opening->storage, err);
 }
@@ -88,7 +89,8 @@ static int storage_open_scan(struct storage *storage, struct err *err) {
     if (rc != 0)
         return rc;
     struct storage_opening opening = {.storage = storage};
-    rc = storage_open_all(&opening, &scan, err);
+    storage_open_plan(&opening, &scan);
+    rc = storage_open_load(&opening, &scan, err);
     if (opening.swept > OPEN_LOG_LINES || opening.unreadable > OPEN_LOG_LINES)
         log_event("storage: swept %zu unfinished versions, %zu could not be read", opening.swept,
                   opening.unreadable);

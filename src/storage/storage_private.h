@@ -21,11 +21,11 @@ int index_init(struct storage *storage, struct err *err);
 /* Drops the index's references. */
 void index_fini(struct storage *storage);
 
-/* While opening. Versions come oldest first within a name; `current`: the name points to this one. */
+/* While opening. Versions come newest first within a name, before all the one that the name points to. */
 int index_load(struct storage *storage, const struct storage_meta *meta, bool current, struct err *err);
 /* The name points to a version that cannot be read, of this number. */
 int index_load_damaged(struct storage *storage, const char *name, uint64_t number, struct err *err);
-/* Puts the functions that were loaded in order. */
+/* Puts what was loaded in order. */
 int index_load_done(struct storage *storage, struct err *err);
 
 #endif
