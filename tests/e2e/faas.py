@@ -384,11 +384,12 @@ class System:
         return [p.pid for p in self.procs(*comms)]
 
     def pid_of(self, comm):
-        """The one process of that name; waits while it is away."""
-        return wait_until(lambda: self.pids(comm), 5, f"a process named {comm}")[0]
+        """The part of that name; waits while it is away."""
+        return wait_until(lambda: self.platform_pids().get(comm), 5, f"a process named {comm}")
 
     def platform_pids(self):
-        return {p.comm: p.pid for p in self.procs(*PLATFORM)}
+        """{name: pid} of the supervisor and the three parts. A child of a part has the part's name until its exec."""
+        return {p.comm: p.pid for p in self.procs(*PLATFORM) if self.pid in (p.pid, p.ppid)}
 
     def stop(self, timeout_s=10.0):
         """SIGTERM, and then nothing may be left."""

@@ -40,8 +40,8 @@ def killer(system, is_running, rng):
             workers += bool(victims) and faas.kill(rng.choice(victims))
         if now >= next_balancer:
             next_balancer = max(next_balancer + 1.0, now)
-            victims = system.pids("load_balancer")
-            balancers += bool(victims) and faas.kill(victims[0])
+            victim = system.platform_pids().get("load_balancer")
+            balancers += bool(victim) and faas.kill(victim)
         time.sleep(0.005)
     return workers, balancers
 

@@ -36,7 +36,7 @@ int main(void) {
     if (!strcmp(what, "abort")) abort();
     if (!strcmp(what, "unreachable")) __builtin_trap();
     if (!strcmp(what, "pointer")) return *(volatile int *)0xfffffff0u;
-    if (!strcmp(what, "divide")) { volatile int zero = 0; return 1 / zero; }
+    if (!strcmp(what, "divide")) { volatile int zero = 0; return (sink + 7) / zero; }
     if (!strcmp(what, "stack")) return stack(0);
     if (!strcmp(what, "loop")) for (;;) sink++;
     if (!strcmp(what, "output")) for (;;) puts("0123456789012345678901234567890123456789");
@@ -49,7 +49,8 @@ int main(void) {
         }
     if (!strcmp(what, "null")) {
         int got = 0;
-        while (malloc(1 << 20)) got++;
+        char *volatile more;
+        while ((more = malloc(1 << 20))) got++;
         printf("%s\n", got > 8 && got < 64 ? "some" : "wrong");
         return 0;
     }
@@ -60,8 +61,8 @@ int main(void) {
 CPP = r"""
 #include <cstdlib>
 #include <iostream>
+#include <new>
 #include <string>
-#include <vector>
 
 static volatile int sink;
 static int stack(int n) { volatile char frame[1024]; frame[0] = char(n); return stack(n + 1) + frame[0]; }
@@ -77,8 +78,12 @@ int main() {
     if (what == "loop") for (;;) sink = sink + 1;
     if (what == "output") for (;;) std::cout << "0123456789012345678901234567890123456789\n";
     if (what == "memory") {
-        std::vector<std::string> all;
-        for (;;) all.emplace_back(1 << 20, 'x');
+        for (;;) {
+            char *more = new (std::nothrow) char[1 << 20];
+            if (!more) std::abort();
+            for (int i = 0; i < 1 << 20; i += 512) more[i] = 1;
+            sink = more[4096];
+        }
     }
     return 9;
 }
@@ -87,10 +92,15 @@ int main() {
 RUST = r"""
 use std::io::Read;
 
+// Reads and writes that no optimizer may leave out.
+fn opaque(x: u64) -> u64 {
+    unsafe { std::ptr::read_volatile(&x) }
+}
+
 fn stack(n: u64) -> u64 {
-    let frame = [n; 128];
-    std::hint::black_box(&frame);
-    if n == u64::MAX { 0 } else { stack(n + 1) + frame[(n % 128) as usize] }
+    let mut frame = [n; 128];
+    unsafe { std::ptr::write_volatile(&mut frame[5], n) };
+    if opaque(n) == u64::MAX { 0 } else { stack(n + 1) + frame[(n % 128) as usize] }
 }
 
 fn main() {
@@ -102,7 +112,7 @@ fn main() {
         "exit" => std::process::exit(3),
         "abort" => panic!("on purpose"),
         "stack" => println!("{}", stack(0)),
-        "loop" => loop { std::hint::black_box(0); },
+        "loop" => loop { opaque(0); },
         "output" => loop { println!("0123456789012345678901234567890123456789"); },
         "memory" => {
             let mut all: Vec<Vec<u8>> = Vec::new();
@@ -272,8 +282,7 @@ def test_output_over_the_limit_is_cut_not_hidden(system):
 
 
 def test_module_that_needs_more_than_its_memory(system):
-    source = "#include <string.h>\nstatic char big[64 << 20];\n" \
-             "int main(void) { memset(big, 1, sizeof big); return big[5] - 1; }\n"  # fmt: skip
+    source = "static volatile char big[64 << 20];\nint main(void) { big[sizeof big - 1] = 1; return big[5]; }\n"
     answer = system.try_deploy(source, "c", memory_mb=16)
     if answer.status == 201:
         answer = faas.Function(system, answer).invoke()

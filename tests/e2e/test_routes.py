@@ -146,7 +146,6 @@ def test_bad_name(system, name):
 
 ERRORS = [
     # method, path, body, status, cause, words of the error
-    ("GET", "/", None, 404, "not_found", []),
     ("GET", "/nothing-here", None, 404, "not_found", []),
     ("GET", "/function/nobody", None, 404, "not_found", ["nobody"]),
     ("DELETE", "/function/nobody", None, 404, "not_found", ["nobody"]),
