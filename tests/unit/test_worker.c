@@ -362,6 +362,10 @@ static int rig_open(void **state) {
     const char *given = getenv("FAAS_TEST_BIN");
     if (given)
         snprintf(rig.bin, sizeof rig.bin, "%s", given);
+    char program[600];
+    snprintf(program, sizeof program, "%s/worker", rig.bin);
+    if (access(program, X_OK) != 0)
+        fail_msg("%s is not there: make builds it", program);
     strcpy(rig.dir, "/tmp/test_worker.XXXXXX");
     assert_non_null(mkdtemp(rig.dir));
     assert_int_equal(
