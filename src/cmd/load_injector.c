@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,9 +40,8 @@ static void injector_on_signal(int signal_number) {
 static void injector_on_progress_line(const struct injector_plan *plan, uint64_t done, uint64_t failed,
                                       uint64_t ns) {
     double seconds = (double)ns / 1e9;
-    fprintf(stderr, "\r\033[K%llu of %llu requests, %llu failed, %.0f/s", (unsigned long long)done,
-            (unsigned long long)(plan->connections * plan->requests), (unsigned long long)failed,
-            seconds > 0 ? (double)done / seconds : 0);
+    fprintf(stderr, "\r\033[K%" PRIu64 " of %" PRIu64 " requests, %" PRIu64 " failed, %.0f/s", done,
+            plan->connections * plan->requests, failed, seconds > 0 ? (double)done / seconds : 0);
 }
 
 static int injector_fail(int status, const char *message) {

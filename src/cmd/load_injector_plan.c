@@ -38,7 +38,7 @@ static int plan_split(const char *text, size_t len, char *ret_host, size_t host_
 }
 
 static int plan_resolve(struct injector_plan *plan, const char *text, size_t len, struct err *err) {
-    char host[256], port[8];
+    char host[256] = "", port[8] = "";
     int rc = plan_split(text, len, host, sizeof host, port, sizeof port, err);
     if (rc < 0)
         return rc;

@@ -4,7 +4,8 @@
  * connection and lives from on_request until http_respond for it; one request of a connection is out at a
  * time (pipelined ones wait in its input buffer). on_request is followed by exactly one http_respond, at once
  * or later; when the client goes away first, on_abandon fires (at most once, between the two) and
- * http_respond is still due: it then only releases. */
+ * http_respond is still due: it then only releases. Going away is a reset or a broken connection; a mere end
+ * of what the client sends is not: it may have shut down only its writing side, and gets its answer. */
 #ifndef FAAS_HTTP_HTTP_H
 #define FAAS_HTTP_HTTP_H
 
@@ -49,13 +50,13 @@ typedef void http_on_abandon(void *context, struct http_conn *conn);
 typedef void http_on_error_body(void *context, const struct err *err, struct buf *ret_body);
 
 struct http_config {
-    struct loop *loop;           /* borrowed */
-    int listen_fd;               /* borrowed; non-blocking */
-    size_t line_max;             /* request line: 414 */
-    size_t headers_max;          /* header block: 431 */
-    size_t body_max;             /* 413, from Content-Length already or while chunks come */
-    size_t buffered_max;         /* all bodies and unsent answers: 503 beyond */
-    uint32_t connections_max;    /* beyond, accepting pauses */
+    struct loop *loop;        /* borrowed */
+    int listen_fd;            /* borrowed; non-blocking */
+    size_t line_max;          /* request line: 414 */
+    size_t headers_max;       /* header block: 431 */
+    size_t body_max;          /* 413, from Content-Length already or while chunks come */
+    size_t buffered_max;      /* all bodies and unsent answers: 503 beyond 7/8, an answer is cut off beyond */
+    uint32_t connections_max; /* beyond, accepting pauses */
     uint32_t request_timeout_ms; /* from a request's first byte to its last header: 408 */
     uint32_t body_timeout_ms;    /* without a byte of the body: 408 */
     uint32_t idle_timeout_ms;    /* keep-alive */
@@ -73,10 +74,12 @@ struct http_stats {
 };
 
 int http_server_new(const struct http_config *config, struct http_server **ret_server, struct err *err);
-/* Stops accepting and reading; answers that are due still go out, with Connection: close. */
+/* Stops accepting and reading: idle connections are closed, half-read requests are answered with 503. Answers
+ * that are due still go out, with Connection: close. */
 void http_server_drain(struct http_server *server);
 /* True when no request is out and all answers are written. */
 bool http_server_is_idle(const struct http_server *server);
+/* Closes everything at once; no callback fires, and what is out may not be answered any more. */
 void http_server_free(struct http_server *server);
 const struct http_stats *http_server_stats(const struct http_server *server);
 

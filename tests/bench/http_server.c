@@ -50,8 +50,8 @@ static int bench_listen(uint16_t port, uint16_t *ret_port) {
 }
 
 static int bench_serve(uint16_t port, struct err *err) {
-    struct loop *loop;
-    struct http_server *server;
+    struct loop *loop = NULL;
+    struct http_server *server = NULL;
     int rc = loop_new(&loop, err);
     if (rc < 0)
         return rc;

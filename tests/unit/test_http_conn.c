@@ -273,7 +273,8 @@ static void client_read_answer(int fd, struct answer *answer, bool head_only) {
     }
     buf_append(head, "", 1);
     const char *text = (const char *)head->data;
-    assert_int_equal(sscanf(text, "HTTP/1.1 %d ", &answer->status), 1);
+    assert_memory_equal(text, "HTTP/1.1 ", 9);
+    answer->status = (int)strtol(text + 9, NULL, 10);
     const char *length = strstr(text, "Content-Length: ");
     size_t len = length && !head_only ? strtoul(length + 16, NULL, 10) : 0;
     buf_reserve(&answer->body, len + 1);

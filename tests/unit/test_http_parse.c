@@ -160,7 +160,7 @@ struct bad {
     size_t len; /* 0: strlen */
 };
 #define HOST "Host: x\r\n"
-#define BYTES(text) text, sizeof text - 1
+#define BYTES(text) (text), sizeof(text) - 1
 
 static const struct bad bads[] = {
     /* two lengths */
