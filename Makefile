@@ -46,10 +46,11 @@ libs_builder := -ljansson -lsodium
 libs_gateway := -ljansson -lsodium
 libs_worker := -lsodium
 
-paths := $(shell root=. && . scripts/paths.sh && echo "$$engine_dir $$llhttp_dir $$engine_version-$$engine_key")
+paths := $(shell root=. && . scripts/paths.sh && echo "$$engine_dir $$llhttp_dir $$engine_version-$$engine_key $$venv_dir")
 ENGINE := $(word 1,$(paths))
 LLHTTP := $(word 2,$(paths))
 ENGINE_KEY := $(word 3,$(paths))
+VENV := $(word 4,$(paths))
 
 # `sudo make install` installs what the user built: root has no engine in its own cache.
 install_needs := $(if $(and $(SUDO_USER),$(wildcard $(BUILD)/bin/minifaas)),,all)
@@ -147,34 +148,39 @@ $(BIN)/runtimes/%: runtimes/%
 	$(Q)install -D -m 644 $< $@
 
 # --- tests ----------------------------------------------------------------------------------------------------------
-# A test, a fuzz target or a part of the benchmark is one C file, linked with the modules that it includes.
+# A test, a fuzz target or a part of the benchmark is one C file; the linker takes from the modules what it needs. Those
+# that reach into worker/ get the engine as well. Tests in Python drive the programs and the runtimes.
 TEST_C := $(wildcard tests/unit/test_*.c)
 FUZZ_C := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_C := $(wildcard tests/bench/*.c)
-included := $(if $(builds),$(shell grep -HoE '^\#include "[a-z]+/' $(TEST_C) $(FUZZ_C) $(BENCH_C) /dev/null \
-    | sed 's/\#include "//; s|/$$||' | sort -u))
-modules_of = $(patsubst $(1):%,%,$(filter $(1):%,$(included)))
-engine_of = $(if $(filter worker,$(call modules_of,$(1))),$(if $(wildcard $(ENGINE_C)),$(engine_worker)))
-
-# $(1) source, $(2) program, $(3) flags of its own
-define test_rules
-$(2): $(call object,$(1)) $(filter %.o,$(call engine_of,$(1))) $(call archives,base $(call modules_of,$(1))) \
-    $(filter %.a,$(call engine_of,$(1)))
-	@mkdir -p $$(@D)
-	$$(call say,LINK $$@)
-	$$(Q)$$(LINK) -o $$@ $$^ $(3) $(call libraries,base $(call modules_of,$(1)))
-endef
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_C))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_C))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
+PYTEST ?= $(if $(wildcard $(VENV)/bin/pytest),$(VENV)/bin/pytest -n 2,pytest) -q -p no:cacheprovider
+# The runtimes are the same in every mode.
+TEST_PY := $(if $(MODE),,$(wildcard tests/unit/test_*.py))
+
+need_engine := $(if $(builds),$(shell grep -lE '^.include "worker/' $(TEST_C) $(FUZZ_C) $(BENCH_C) /dev/null))
+engine_of = $(if $(filter $(1),$(need_engine)),$(engine_worker))
+
+# $(1) source, $(2) program, $(3) flags of its own
+define test_rules
+$(2): $(call object,$(1)) $(filter %.o,$(call engine_of,$(1))) $(call archives,$(MODULES)) \
+    $(filter %.a,$(call engine_of,$(1)))
+	@mkdir -p $$(@D)
+	$$(call say,LINK $$@)
+	$$(Q)$$(LINK) -o $$@ $$^ $(3) $(call libraries,$(MODULES))
+endef
 $(foreach c,$(TEST_C),$(eval $(call test_rules,$c,$(patsubst tests/unit/%.c,$(BUILD)/tests/%,$c),-lcmocka)))
 $(foreach c,$(FUZZ_C),$(eval $(call test_rules,$c,$(patsubst tests/fuzz/%.c,$(BUILD)/%,$c),-fsanitize=fuzzer)))
 $(foreach c,$(BENCH_C),$(eval $(call test_rules,$c,$(patsubst tests/bench/%.c,$(BUILD)/bench/%,$c),)))
 
 tests: $(TESTS)
-test-unit: $(TESTS)
-	@failed=; for test in $(TESTS); do timeout 300 $$test || failed="$$failed $${test##*/}"; done; \
-	    if [ -n "$$failed" ]; then echo "unit tests failed:$$failed" >&2; exit 1; fi
+test-unit: all $(TESTS)
+	@failed=; \
+	for test in $(TESTS); do timeout 300 $$test || failed="$$failed $${test##*/}"; done; \
+	$(if $(TEST_PY),PYTHONDONTWRITEBYTECODE=1 $(PYTEST) $(TEST_PY) || failed="$$failed pytest";) \
+	if [ -n "$$failed" ]; then echo "unit tests failed:$$failed" >&2; exit 1; fi
 
 sanitize:
 	@$(MAKE) MODE=asan all tests
@@ -201,7 +207,9 @@ install: $(install_needs)
 	install -m 755 $(BIN)/minifaas $(PARTS:%=$(BIN)/%) $(libexec)
 	ln -sf ../libexec/minifaas/minifaas $(DESTDIR)$(PREFIX)/bin/minifaas
 	install -m 755 $(BIN)/load_injector $(DESTDIR)$(PREFIX)/bin/minifaas-load
-	for file in $(RUNTIME_FILES); do install -D -m 644 $$file $(libexec)/$$file; done
+	for file in $(RUNTIME_FILES); do install -D -m 644 $$file $(libexec)/$$file || exit; done
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(wildcard docs/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 
 clean:
 	rm -rf $(BUILD)
