@@ -41,21 +41,36 @@ static uint64_t policy_start(const struct policy *policy, const struct policy_wo
     return worker->pass > policy->pass ? worker->pass : policy->pass;
 }
 
-static bool policy_is_lighter(const struct policy *policy, const struct policy_worker *a,
-                              const struct policy_worker *b) {
-    uint64_t load_a = a->in_flight * policy_weight(b), load_b = b->in_flight * policy_weight(a);
-    return load_a != load_b ? load_a < load_b : policy_start(policy, a) < policy_start(policy, b);
+/* Whole units of the least weight: finer, and a heavy worker would get no more calls than a light one as soon
+ * as both are busy, because they work at the same speed. */
+static uint64_t policy_level(const struct policy_worker *worker, uint64_t least_weight) {
+    return worker->in_flight * least_weight / policy_weight(worker);
+}
+
+static uint64_t policy_least_weight(const struct policy_worker *workers, uint32_t count) {
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        if (workers[i].usable && policy_weight(&workers[i]) < least)
+            least = policy_weight(&workers[i]);
+    return least;
 }
 
 static int policy_pick_weighted(struct policy *policy, struct policy_worker *workers, uint32_t count) {
+    uint64_t least_weight = policy_least_weight(workers, count), best_level = 0, best_start = 0;
     int best = -1;
-    for (uint32_t i = 0; i < count; i++)
-        if (policy_is_free(&workers[i]) &&
-            (best < 0 || policy_is_lighter(policy, &workers[i], &workers[best])))
-            best = (int)i;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!policy_is_free(&workers[i]))
+            continue;
+        uint64_t level = policy_level(&workers[i], least_weight), start = policy_start(policy, &workers[i]);
+        if (best >= 0 && (level > best_level || (level == best_level && start >= best_start)))
+            continue;
+        best = (int)i;
+        best_level = level;
+        best_start = start;
+    }
     if (best >= 0) {
-        policy->pass = policy_start(policy, &workers[best]);
-        workers[best].pass = policy->pass + POLICY_PASS / policy_weight(&workers[best]);
+        policy->pass = best_start;
+        workers[best].pass = best_start + POLICY_PASS / policy_weight(&workers[best]);
     }
     return best;
 }

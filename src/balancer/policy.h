@@ -2,9 +2,11 @@
  *
  * RR: each call to the next worker in turn. FIFO: the free worker with the lowest number; when none is idle
  * the one with the fewest calls in flight, lowest number first. WEIGHTED: the least calls in flight for its
- * weight; among equals the one that has had the least for its weight, so that calls which come one after the
- * other are shared out by weight too, and an idle worker is never passed over for a busy one. A worker takes
- * calls while in_flight < window. */
+ * weight, in whole units: a worker of twice the least weight with one call in flight is still level with an
+ * idle one. Among equals the one that has had the least for its weight, so that few calls at a time are
+ * shared out by weight too; with equal weights an idle worker is never passed over for a busy one. A worker
+ * takes calls while in_flight < window.
+ */
 #ifndef FAAS_BALANCER_POLICY_H
 #define FAAS_BALANCER_POLICY_H
 

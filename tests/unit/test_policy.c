@@ -176,6 +176,55 @@ static void weighted_shares_concurrent_calls_by_weight(void **state) {
     }
 }
 
+/* `at_once` callers, each of which calls again as soon as it is answered, and workers of the same speed that
+ * take one call at a time. */
+static void simulate(const uint32_t *weights, uint32_t count, uint32_t at_once, uint32_t *ret_had) {
+    struct policy policy = {.strategy = POLICY_WEIGHTED};
+    struct policy_worker workers[COUNT];
+    fill_workers(workers, count);
+    for (uint32_t i = 0; i < count; i++)
+        workers[i].weight = weights[i];
+    memset(ret_had, 0, COUNT * sizeof *ret_had);
+    for (uint32_t i = 0; i < at_once; i++)
+        ret_had[pick(&policy, workers, count)]++;
+    for (int tick = 0; tick < 3000; tick++) {
+        uint32_t answered = 0;
+        for (uint32_t i = 0; i < count; i++)
+            if (workers[i].in_flight > 0) {
+                workers[i].in_flight--;
+                answered++;
+            }
+        while (answered-- > 0)
+            ret_had[pick(&policy, workers, count)]++;
+    }
+}
+
+static void weighted_shares_calls_of_a_few_callers_by_weight(void **state) {
+    (void)state;
+    uint32_t had[COUNT];
+    for (uint32_t at_once = 1; at_once <= 3; at_once++) {
+        simulate((uint32_t[]){3, 1}, 2, at_once, had);
+        assert_share(had, 3, 1);
+    }
+    simulate((uint32_t[]){8, 4, 2, 1}, 4, 8, had);
+    assert_share(had, 8, 4);
+    assert_share(had + 1, 4, 2);
+    assert_share(had + 2, 2, 1);
+    /* Only the relation counts. */
+    simulate((uint32_t[]){800, 400, 200, 100}, 4, 8, had);
+    assert_share(had, 8, 4);
+    assert_share(had + 1, 4, 2);
+    assert_share(had + 2, 2, 1);
+}
+
+static void weighted_keeps_all_busy_when_there_are_more_calls_than_that(void **state) {
+    (void)state;
+    uint32_t had[COUNT];
+    simulate((uint32_t[]){3, 1}, 2, 16, had);
+    assert_in_range(had[0], 2900, 3016);
+    assert_in_range(had[1], 2900, 3016);
+}
+
 static void weighted_gives_a_slow_worker_less(void **state) {
     (void)state;
     struct policy policy = {.strategy = POLICY_WEIGHTED};
@@ -335,6 +384,8 @@ int main(void) {
         cmocka_unit_test(fifo_takes_the_fewest_in_flight_when_none_is_idle),
         cmocka_unit_test(weighted_shares_calls_one_after_the_other_by_weight),
         cmocka_unit_test(weighted_shares_concurrent_calls_by_weight),
+        cmocka_unit_test(weighted_shares_calls_of_a_few_callers_by_weight),
+        cmocka_unit_test(weighted_keeps_all_busy_when_there_are_more_calls_than_that),
         cmocka_unit_test(weighted_gives_a_slow_worker_less),
         cmocka_unit_test(weighted_takes_a_worker_that_joins_as_level_with_the_others),
         cmocka_unit_test(weighted_counts_no_weight_as_one),
