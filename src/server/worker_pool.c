@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +16,10 @@
 #include "base/mem.h"
 #include "server/channel.h"
 #include "server/spawn.h"
+#include "wire/page.h"
 
-enum { WORKER_POOL_PIPE_BYTES = 1 << 20 };
+enum { WORKER_POOL_PIPE_BYTES = 1 << 20, WORKER_POOL_IDLE_LOOKS = 2 };
+#define WORKER_POOL_LOOK_NS (20 * CLOCK_NS_PER_MS)
 
 enum worker_state { WORKER_WAITING, WORKER_STARTING, WORKER_READY };
 
@@ -29,12 +32,15 @@ struct worker_slot {
     struct peer control;
     struct loop_timer respawn;
     uint64_t backoff_ns;
+    const struct page *page; /* owned mapping of the page of its pipes; NULL = it has none */
+    uint32_t idle_looks;     /* while draining: how often in a row it had no call */
 };
 
 struct worker_pool {
     struct worker_pool_config config;
     bool draining;
     uint32_t alive;
+    struct loop_timer drain_look;
     struct worker_slot workers[WORKER_POOL_MAX];
 };
 
@@ -45,6 +51,12 @@ static struct message worker_pool_describe(const struct worker_slot *worker) {
                             .pid = worker->pid,
                             .generation = worker->generation,
                             .weight = worker->weight};
+}
+
+static void worker_pool_set_page(struct worker_slot *worker, const struct page *page) {
+    if (worker->page)
+        munmap((void *)worker->page, PAGE_BYTES);
+    worker->page = page;
 }
 
 static void worker_pool_respawn_later(struct worker_slot *worker) {
@@ -77,7 +89,7 @@ static void worker_pool_on_exit(struct loop_watch *watch, uint32_t events) {
         return;
     if (reaped < 0)
         status = W_EXITCODE(255, 0);
-    if (!pool->draining || status != 0)
+    if (!pool->draining || (status != 0 && status != SIGTERM))
         worker_pool_log_end(worker, status);
     struct message gone = worker_pool_describe(worker);
     gone.status = status;
@@ -86,6 +98,7 @@ static void worker_pool_on_exit(struct loop_watch *watch, uint32_t events) {
     loop_unwatch(pool->config.loop, watch);
     mem_close_fd(&watch->fd);
     peer_close(&worker->control);
+    worker_pool_set_page(worker, NULL);
     worker->pid = 0;
     worker->state = WORKER_WAITING;
     pool->alive--;
@@ -227,7 +240,9 @@ void worker_pool_free(struct worker_pool *pool) {
         peer_close(&worker->control);
         loop_unwatch(pool->config.loop, &worker->pidfd_watch);
         mem_close_fd(&worker->pidfd_watch.fd);
+        worker_pool_set_page(worker, NULL);
     }
+    loop_disarm(pool->config.loop, &pool->drain_look);
     free(pool);
 }
 
@@ -238,13 +253,17 @@ static int worker_pool_try_attach(struct worker_slot *worker, struct peer *gatew
         return rc;
     int page = fcntl(channel.page, F_DUPFD_CLOEXEC, 0);
     int pidfd = fcntl(worker->pidfd_watch.fd, F_DUPFD_CLOEXEC, 0);
-    if (page < 0 || pidfd < 0) {
-        err_sys(err, "fcntl");
+    void *mapped = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, channel.page, 0);
+    if (page < 0 || pidfd < 0 || mapped == MAP_FAILED) {
+        err_sys(err, "descriptors");
+        if (mapped != MAP_FAILED)
+            munmap(mapped, PAGE_BYTES);
         mem_close_fd(&page);
         mem_close_fd(&pidfd);
         channel_close(&channel);
         return -err->code;
     }
+    worker_pool_set_page(worker, mapped);
     int to_worker[] = {channel.calls_read, channel.answers_write, channel.page};
     peer_send(&worker->control, &(struct message){.type = MESSAGE_WORKER_ATTACH}, to_worker, 3);
     struct message message = worker_pool_describe(worker);
@@ -266,8 +285,33 @@ void worker_pool_attach_all(struct worker_pool *pool, struct peer *gateway) {
         worker_pool_attach(pool, i, gateway);
 }
 
+static bool worker_pool_has_call(const struct worker_slot *worker) {
+    for (unsigned slot = 0; worker->page && slot < PAGE_SLOTS; slot++) {
+        uint64_t state = atomic_load_explicit(&worker->page->slots[slot], memory_order_relaxed) & 3;
+        if (state == PAGE_SENT || state == PAGE_RUNNING)
+            return true;
+    }
+    return false;
+}
+
+/* A worker ends when the gateway, which knows that we are draining, drops its pipes. One that has no call for
+ * a while, and a gateway that holds on to it, is ended from here. */
+static void worker_pool_on_drain_look(struct loop_timer *timer) {
+    struct worker_pool *pool = timer->context;
+    for (uint32_t i = 0; i < pool->config.count; i++) {
+        struct worker_slot *worker = &pool->workers[i];
+        worker->idle_looks = worker_pool_has_call(worker) ? 0 : worker->idle_looks + 1;
+        if (worker->pid > 0 && worker->idle_looks >= WORKER_POOL_IDLE_LOOKS)
+            spawn_kill(worker->pidfd_watch.fd, SIGTERM);
+    }
+    if (pool->alive > 0)
+        loop_arm(pool->config.loop, timer, WORKER_POOL_LOOK_NS);
+}
+
 void worker_pool_drain(struct worker_pool *pool) {
     pool->draining = true;
+    pool->drain_look = (struct loop_timer){.on_timer = worker_pool_on_drain_look, .context = pool};
+    loop_arm(pool->config.loop, &pool->drain_look, WORKER_POOL_LOOK_NS);
     for (uint32_t i = 0; i < pool->config.count; i++) {
         loop_disarm(pool->config.loop, &pool->workers[i].respawn);
         peer_close(&pool->workers[i].control);

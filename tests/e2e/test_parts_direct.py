@@ -159,10 +159,18 @@ class Worker:
         self.page = mmap.mmap(page, 4096)
         os.close(page)
 
+    def admit(self, call_id):
+        """A call is about to be sent."""
+        struct.pack_into("<Q", self.page, 64, call_id << 2 | SENT)
+
+    def free(self):
+        """Its answer was taken."""
+        struct.pack_into("<Q", self.page, 64, 0)
+
     def call(self, call_id):
         """A call of a function that the worker does not know is answered with an error: by that it shows that the
         pipes and the page reach it."""
-        struct.pack_into("<Q", self.page, 64, call_id << 2 | SENT)
+        self.admit(call_id)
         os.write(self.calls, frame(CALL, call_id, head=head(FAAS_CALL_ID="x")))
         length, kind, _, _, answered, _, _, _ = FRAME.unpack(read_exactly(self.answers, FRAME.size))
         payload = read_exactly(self.answers, length)
@@ -684,15 +692,32 @@ def test_a_draining_server_waits_for_calls_and_a_second_signal_does_not(parts):
     gateway = parts.gateway()
     workers = parts.workers(gateway)
     process = parts.process(gateway, PYTHON)
+    for worker in workers:
+        worker.admit(7)
     server.signal(signal.SIGTERM)
     gateway.expect("SERVER_DRAINING")
-    assert all(w.serves() for w in workers) and alive(process.pid)
     gateway.send("SERVER_START", runtime=PYTHON, request=8)
     assert gateway.expect("SERVER_START_FAILED", request=8).code == CODES["ERR_DRAINING"]
+    # Its first worker has ended its call and goes; the other waits for the answer of its own.
+    worker = workers.pop(0)
+    assert worker.serves(7)
+    worker.free()
+    gateway.expect("SERVER_GONE", worker=worker.number)
+    assert workers[0].serves(7) and alive(process.pid)
     server.signal(signal.SIGINT)
     assert server.wait() == 0
     for pid in [w.pid for w in workers] + [process.pid]:
         assert not alive(pid)
+
+
+def test_idle_workers_end_even_when_the_gateway_holds_on_to_them(parts):
+    server = parts.server()
+    workers = parts.workers(parts.gateway())
+    begun = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert time.monotonic() - begun < 0.5 * faas.PATIENCE
+    assert not any(alive(w.pid) for w in workers)
 
 
 def switches(pid):
