@@ -28,6 +28,15 @@ struct fixture {
     struct storage *storage;
 };
 
+__attribute__((format(printf, 3, 4))) static inline void fixture_format(char *ret_text, size_t size,
+                                                                        const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    int len = vsnprintf(ret_text, size, format, args);
+    va_end(args);
+    assert_in_range(len, 0, size - 1);
+}
+
 static inline int fixture_on_removal(const char *path, const struct stat *about, int flag, struct FTW *walk) {
     (void)about, (void)flag, (void)walk;
     return remove(path);
@@ -39,7 +48,7 @@ static inline void fixture_remove_tree(const char *path) {
 
 static inline void fixture_make_dir(struct fixture *fixture) {
     const char *tmp = getenv("TMPDIR");
-    snprintf(fixture->dir, sizeof fixture->dir, "%.1000s/faas-storage-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    fixture_format(fixture->dir, sizeof fixture->dir, "%s/faas-storage-XXXXXX", tmp && *tmp ? tmp : "/tmp");
     assert_non_null(mkdtemp(fixture->dir));
 }
 
@@ -77,12 +86,12 @@ static inline int fixture_teardown(void **state) {
 }
 
 static inline void fixture_path(const struct fixture *fixture, const char *below, char ret_path[PATH_MAX]) {
-    snprintf(ret_path, PATH_MAX, "%s/%s", fixture->dir, below);
+    fixture_format(ret_path, PATH_MAX, "%s/%s", fixture->dir, below);
 }
 
 static inline void fixture_write(const char *dir, const char *file, const char *text) {
     char path[PATH_MAX + 64];
-    snprintf(path, sizeof path, "%s/%s", dir, file);
+    fixture_format(path, sizeof path, "%s/%s", dir, file);
     FILE *out = fopen(path, "we");
     assert_non_null(out);
     assert_int_equal(fwrite(text, 1, strlen(text), out), strlen(text));
@@ -115,9 +124,9 @@ static inline struct storage_meta fixture_meta(const char *name, uint64_t number
     struct storage_meta meta = {
         .lang = "c", .entry = "wasi", .version = version, .created_s = number, .wasm = true};
     meta.limits = LIMITS_DEFAULTS;
-    snprintf(meta.name, sizeof meta.name, "%s", name);
-    snprintf(meta.id, sizeof meta.id, "%.63s_%llu", name, (unsigned long long)number);
-    snprintf(meta.engine, sizeof meta.engine, "%s", FIXTURE_ENGINE);
+    fixture_format(meta.name, sizeof meta.name, "%s", name);
+    fixture_format(meta.id, sizeof meta.id, "%.63s_%llu", name, (unsigned long long)number);
+    fixture_format(meta.engine, sizeof meta.engine, "%s", FIXTURE_ENGINE);
     return meta;
 }
 

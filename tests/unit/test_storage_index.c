@@ -233,12 +233,12 @@ static void test_ten_thousand_functions_come_and_go(void **state) {
     enum { MANY = 10000 };
     char name[32];
     for (int i = 0; i < MANY; i++) {
-        snprintf(name, sizeof name, "fn-%d", i);
+        fixture_format(name, sizeof name, "fn-%d", i);
         add(storage, name, false);
     }
     assert_int_equal(storage_count(storage), MANY);
     for (int i = 0; i < MANY; i++) {
-        snprintf(name, sizeof name, "fn-%d", i);
+        fixture_format(name, sizeof name, "fn-%d", i);
         struct storage_version *version = fixture_find(storage, name);
         assert_non_null(version);
         assert_string_equal(version->meta.name, name);

@@ -57,7 +57,7 @@ static void test_round_trip_of_every_lang_and_longest_name(void **state) {
         char name[STORAGE_NAME_MAX + 1] = {0};
         memset(name, 'n', STORAGE_NAME_MAX);
         struct storage_meta meta = fixture_meta(name, 999999999999999999, 1);
-        snprintf(meta.lang, sizeof meta.lang, "%s", lang->name);
+        fixture_format(meta.lang, sizeof meta.lang, "%s", lang->name);
         meta.created_s = 1;
         meta.wasm = lang->runtime == RUNTIME_WASM;
         if (!meta.wasm)
