@@ -175,8 +175,8 @@ setup_packages() {
             sed 's/^/  /; s/|/ (on Debian: /; s/$/)/; s/-V-/-14-/g' <<<"$required")"
         return 0
     fi
-    [ "$(id -u)" = 0 ] || has sudo || fail "packages are missing and there is no sudo: run $root/scripts/setup.sh as" \
-        "root once, or install $(packages_of <<<"$required" | xargs)"
+    [ "$(id -u)" = 0 ] || has sudo || fail "packages are missing and there is no sudo. As root:" \
+        "apt-get install $(packages_of <<<"$required" | xargs)"
     begin "missing:"
     printf '%s\n' "$required" "$optional" | sed '/^$/d; s/|.*//; s/^/  /'
     say 'reading the lists of packages (apt-get update, some 10 seconds)'
@@ -205,7 +205,7 @@ setup_llhttp() {
     with_progress 'pip download' "$(python_find pip)" -m pip download --disable-pip-version-check -q --no-deps \
         --no-binary httptools --dest "$fetch" "httptools==$httptools_version" || fail 'llhttp could not be fetched'
     echo "$httptools_sha256  $fetch/$archive" | sha256sum --check --status ||
-        fail "$archive is not the file that was pinned: its SHA-256 is $(sha256sum <"$fetch/$archive")"
+        fail "$archive is not the file that was pinned: its SHA-256 is $(sha256sum <"$fetch/$archive" | cut -d ' ' -f 1)"
     say "  $archive has the SHA-256 that is pinned, $httptools_sha256"
     tar -xzf "$fetch/$archive" -C "$fetch"
     unpacked=$fetch/${archive%.tar.gz}/vendor/llhttp
