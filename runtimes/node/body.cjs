@@ -15,7 +15,10 @@ const nativeGetters = new Map(
 );
 
 function native(name) {
-  return nativeGetters.get(name)();
+  const ours = Object.getOwnPropertyDescriptor(globalThis, name);
+  const found = nativeGetters.get(name)();
+  Object.defineProperty(globalThis, name, ours); // the getter has put its own there
+  return found;
 }
 
 function tagOf(value) {

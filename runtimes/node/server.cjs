@@ -14,6 +14,10 @@ const { CALL, FrameError, UNLOAD, parseHead } = frames;
 const EXIT_PROTOCOL = 70;
 const NANOSECONDS_S = 1e9;
 
+// Names of this file, so that a function that takes the globals away does so for itself alone.
+const process = require('process');
+const { byteLength, from: bufferFrom } = require('buffer').Buffer;
+
 const { env, hrtime } = process;
 const now = Date.now;
 const runLater = setImmediate;
@@ -27,7 +31,11 @@ function nanosecondsBetween(from, to) {
 }
 
 function byteLengthOf(output) {
-  return typeof output === 'string' ? Buffer.byteLength(output) : output.length;
+  return typeof output === 'string' ? byteLength(output) : output.length;
+}
+
+function isDone(call) {
+  return call.answer !== null || call.failure !== null || call.stray !== null;
 }
 
 class Server {
@@ -42,6 +50,7 @@ class Server {
     this.current = null; // the call that is under way
     this.isSynchronous = false; // inside serve(), which looks at the outcome itself
     this.isWoken = false;
+    this.isReading = false;
     this.busy = 0; // promises given to waitUntil that have not settled
     this.isEnding = false;
     this.watchProcess();
@@ -70,10 +79,11 @@ class Server {
 
   // Serves until a call has to wait for the event loop. Only at the bottom of the stack.
   serve() {
+    if (this.isReading) return;
     try {
       for (;;) {
         if (this.busy > 0 && !this.channel.hasInput()) {
-          this.channel.readLater(() => this.serve());
+          this.readLater();
           return;
         }
         const frame = this.channel.readFrame();
@@ -91,27 +101,50 @@ class Server {
     }
   }
 
+  // While a promise of waitUntil has work to do, the next frame is waited for in the event loop.
+  readLater() {
+    this.isReading = true;
+    this.channel.readLater(() => {
+      this.isReading = false;
+      this.serve();
+    });
+  }
+
   begin(frame) {
     this.channel.claim(frame);
     const claimed = hrtime();
-    const call = { frame, claimed, started: claimed, ended: null, isSettled: false, answer: null, failure: null };
+    const call = {
+      frame,
+      claimed,
+      started: claimed,
+      ended: claimed,
+      request: null,
+      isSettled: false, // the handler has returned, or its promise has settled
+      answer: null,
+      failure: null,
+      stray: null, // failure by an unhandled rejection or an uncaught exception: it counts before the two others
+    };
     this.current = call;
     if (this.loadFailure !== null || frame.body === null) {
       call.failure = this.loadFailure ?? describe(new RangeError('Array buffer allocation failed'), this.fn);
       this.answer(call);
       return;
     }
+    this.settleDue(() => this.run(call));
+    if (!isDone(call)) return;
+    if (runDue !== null) this.answer(call);
+    else this.wake();
+  }
+
+  // An exception out of here is an uncaught one, and goes its way as such.
+  settleDue(first) {
     this.isSynchronous = true;
     try {
-      this.run(call);
-      // An exception out of here is an uncaught one, and goes its way as such.
+      first();
       if (runDue !== null) runDue();
     } finally {
       this.isSynchronous = false;
     }
-    if (call.answer === null && call.failure === null) return;
-    if (runDue !== null) this.answer(call);
-    else this.wake();
   }
 
   run(call) {
@@ -169,14 +202,16 @@ class Server {
   }
 
   answer(call) {
-    const { frame, answer, failure } = call;
-    const ended = call.ended ?? call.claimed;
+    const { frame, answer } = call;
+    const failure = call.stray ?? call.failure;
+    // A handler that has not settled is still at work, and would be in the next call's way.
+    const isLast = (call.stray !== null && !call.isSettled) || process._exiting === true;
     const result = {
       code: failure === null ? frames.ERR_OK : failure.code,
       exitCode: failure === null ? 0 : failure.exitCode,
-      flags: this.flags | (call.isLast ? frames.ANSWER_LAST : 0),
+      flags: this.flags | (isLast ? frames.ANSWER_LAST : 0),
       startNs: nanosecondsBetween(call.claimed, call.started),
-      runNs: Math.max(0, nanosecondsBetween(call.started, ended)),
+      runNs: Math.max(0, nanosecondsBetween(call.started, call.ended)),
     };
     this.current = null;
     this.flags = 0;
@@ -185,10 +220,10 @@ class Server {
       return;
     }
     const text = failure.message.slice(0, frames.ERROR_MAX).replaceAll('\0', '\\x00');
-    const head = `error=${Buffer.from(text, 'utf8').latin1Slice()}\0`;
-    const log = Buffer.from(failure.log, 'utf8');
+    const head = `error=${bufferFrom(text, 'utf8').latin1Slice()}\0`;
+    const log = bufferFrom(failure.log, 'utf8');
     this.channel.answer(frame, result, head, log.subarray(-frames.LOG_MAX), true);
-    if (call.isLast) exit(0);
+    if (isLast && !process._exiting) process.reallyExit(0);
   }
 
   // Goes on at the bottom of the stack, after the rejections that are due were seen.
@@ -199,7 +234,9 @@ class Server {
       this.isWoken = false;
       const call = this.current;
       if (call !== null) {
-        if (call.answer === null && call.failure === null) return;
+        // An exception that unwound the stack has kept back what was due; it may settle the handler's promise.
+        if (call.stray !== null) this.settleDue(() => {});
+        if (!isDone(call)) return;
         this.answer(call);
       }
       if (!this.isEnding) this.serve();
@@ -214,11 +251,9 @@ class Server {
     } else if (call === null) {
       process.stderr.write(`${stackOf(error, this.fn)}\n`);
     } else {
-      // A handler that has not settled is still at work, and would be in the next call's way.
-      call.isLast = !call.isSettled;
-      call.isSettled = true;
-      call.answer = null;
-      this.fail(call, describe(error, this.fn));
+      call.stray ??= describe(error, this.fn);
+      call.ended = hrtime();
+      if (!this.isSynchronous) this.wake();
     }
   }
 
@@ -228,10 +263,10 @@ class Server {
     if (this.isLoading) {
       this.loadFailure = describe(new Error('a top-level await never settled'), this.fn);
       this.open();
-    } else if (call !== null && call.answer === null && call.failure === null) {
+    } else if (call !== null && !isDone(call)) {
       const what = call.isSettled ? 'body of the Response never ended' : "handler's promise never settled";
-      this.reject(call, new Error(`the ${what}`));
-      if (call.failure === null) this.fail(call, describe(new Error(`the ${what}`), this.fn));
+      call.isSettled = true;
+      this.fail(call, describe(new Error(`the ${what}`), this.fn));
     }
   }
 
@@ -245,9 +280,8 @@ class Server {
       this.channel.loaded(this.load);
       this.serve(); // until the end of the input: every call is answered with the failure
     } else if (call !== null) {
-      call.failure = failure;
+      call.stray = failure;
       call.ended = hrtime();
-      call.isLast = true;
       this.answer(call);
     }
     exit(code);

@@ -34,13 +34,21 @@ async function evaluateModule(fn, source) {
   try {
     fs.writeFileSync(path, text, { flag: 'wx' });
   } catch {
-    fs.rmSync(path, { force: true });
+    remove(path);
     return import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
   }
   try {
     return await import(pathToFileURL(path).href);
   } finally {
-    fs.rmSync(path, { force: true });
+    remove(path);
+  }
+}
+
+function remove(path) {
+  try {
+    fs.unlinkSync(path);
+  } catch {
+    // Never there, or removed by the user's code.
   }
 }
 

@@ -25,7 +25,7 @@ def run(function, source, call):
     """Returns when the main program has ended; the interpreter then ends as it always does."""
     set_environment(call)
     # Printed lines leave at once, so that they are there when the call is stopped at its deadline.
-    sys.stdout.reconfigure(encoding="utf-8", line_buffering=True)
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", line_buffering=True)
     sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     sys.argv = [function.name]
     sys.excepthook = make_excepthook(function)

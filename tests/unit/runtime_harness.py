@@ -24,6 +24,7 @@ FIXED = struct.Struct("<IiIIIIQQ")
 LOAD, UNLOAD, CALL, ANSWER, LOADED = 1, 2, 3, 4, 5
 COLD, LAST = 1, 2
 WAIT_S = 30.0
+PIPE_BYTES = 64 << 10  # what fits into a pipe that nobody reads
 
 
 def error_codes():
@@ -79,7 +80,8 @@ class Answer:
         return int(self.value("status") or 200)
 
     def header(self, name):
-        return self.value("h:" + name)
+        wanted = b"h:" + name.lower().encode()
+        return next((value.decode("latin-1") for key, value in self.head if key.lower() == wanted), None)
 
     def json(self):
         assert self.code == "ERR_OK", (self.code, self.error, self.log)
@@ -155,6 +157,8 @@ class Process:
                 raise AssertionError(f"the process ended; stderr: {self.err[-2000:]}")
 
     def write(self, fd, data):
+        if not data:
+            return
         view = memoryview(data)
 
         def step():
@@ -278,8 +282,11 @@ def http_head(method="GET", uri="/", headers=(), prefix="/fn/hello", variables=N
 
 def run_script(process, source, payload=b"", head=(), **kw):
     """A plain script's whole call: payload, LOAD and CALL, then its output to the end. Returns the exit code."""
-    process.write(process.stdin, payload) if payload else None
+    frames = process.load_frame(source, "script", **kw) + process.call_frame(call_id=77, head=head)
+    at_once = payload[:PIPE_BYTES]
+    process.write(process.stdin, at_once)
+    process.send(frames)
+    process.write(process.stdin, payload[PIPE_BYTES:])
     os.close(process.stdin)
     process.stdin = -1
-    process.send(process.load_frame(source, "script", **kw) + process.call_frame(call_id=77, head=head))
     return process.wait()
