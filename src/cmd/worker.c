@@ -40,6 +40,10 @@ int main(int argc, char **argv) {
      * calls under way finish. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGINT, SIG_IGN);
+    /* The engine lives on signals; a parent with an event loop leaves some of them blocked. */
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
     main_raise_stack_limit();
     struct err err;
     if (sodium_init() < 0) {
