@@ -15,8 +15,9 @@ import pytest
 import chaos_client
 import faas
 
-ECHO_JS = "exports.handler = async (event) => event;\n"
-ECHO_PY = "def handler(event, context):\n    return event\n"
+# A millisecond each, so that a kill finds a call running more often than not.
+ECHO_JS = "exports.handler = (event) => new Promise((done) => setTimeout(done, 1, event));\n"
+ECHO_PY = "import time\ndef handler(event, context):\n    time.sleep(0.001)\n    return event\n"
 
 
 def inventory(system):
@@ -75,7 +76,8 @@ def chaos(system, calls):
 
     faas.wait_until(lambda: system.metric("faas_queue_depth") == 0, 10, "queues empty")
     assert counted("200") == good + 3000 and counted("502") == crashed
-    faas.wait_until(lambda: system.metric("faas_workers", state="ready") == 4, 10, "four workers ready")
+    faas.wait_until(lambda: len(system.pids("worker")) == 4, 10, "four WASM workers")
+    faas.wait_until(lambda: system.metric("faas_workers", state="ready") >= 4, 10, "four workers ready")
     faas.wait_until(lambda: system.request("GET", "/readyz").status == 200, 10, "ready")
 
     def leaks():

@@ -193,7 +193,7 @@ def test_hostile_source_shows_nothing(system, lang, source):
         pytest.skip(answer.json["error"])
     answer.assert_error(422, "compile")
     assert "root:" not in answer.text and "/bin/bash" not in answer.text and "daemon" not in answer.text
-    assert "PATH=" not in answer.text and "FAAS_" not in answer.text
+    assert "PATH=" not in answer.text and str(system.home) not in answer.text
 
 
 @pytest.mark.parametrize("lang, template", [
@@ -353,8 +353,8 @@ def test_deploys_at_the_same_time_all_succeed(system):
 
 def test_calls_are_served_during_a_compile(system):
     hello = system.shared(Path("c/hello.c"), "c")
-    source = "#include <iostream>\n#include <map>\n#include <regex>\nint main() { std::map<int, std::string> m;" \
-             ' std::cout << std::regex_match("a", std::regex("a")); }\n'  # fmt: skip
+    source = "#include <algorithm>\n#include <iostream>\n#include <map>\n#include <vector>\n" \
+             "int main() { std::map<int, std::string> m; std::cout << m[1]; }\n"  # fmt: skip
     results = []
     thread = threading.Thread(target=lambda: results.append(system.try_deploy(source, "cpp")))
     thread.start()
@@ -363,5 +363,5 @@ def test_calls_are_served_during_a_compile(system):
         start = time.monotonic()
         assert hello.invoke().status == 200
         slowest, calls = max(slowest, time.monotonic() - start), calls + 1
-    assert results[0].status in (201, 422, 501), results[0]  # whether the library has exceptions is not the point
+    assert results[0].status in (201, 501), results[0]
     assert calls > 0 and slowest < 2, (calls, slowest)

@@ -21,7 +21,7 @@ def test_functions_survive_a_restart(start_system):
     gone.delete()
     before = [function.describe() for function in made]
     outputs = [function.invoke().output for function in made]
-    names = [row["name"] for row in system.request("GET", "/functions").json["functions"]]
+    names = {row["name"] for row in system.request("GET", "/functions").json["functions"]}
     system.stop()
     system.start()
     after = [function.describe() for function in made]
@@ -30,7 +30,7 @@ def test_functions_survive_a_restart(start_system):
             assert old.get(key) == new.get(key), key
         assert ("4321" in json.dumps(new)) == ("4321" in json.dumps(old))
     assert [function.invoke().output for function in made] == outputs
-    assert [row["name"] for row in system.request("GET", "/functions").json["functions"]] == names
+    assert {row["name"] for row in system.request("GET", "/functions").json["functions"]} == names
     assert made[1].invoke(fn=made[1].id).status == 200  # the first version, by its id
     system.request("GET", f"/function/{gone.name}").assert_error(404)
     assert system.try_deploy("print('x')\n", "python", made[0].name).status == 409
