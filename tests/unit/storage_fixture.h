@@ -46,9 +46,8 @@ static inline void fixture_remove_tree(const char *path) {
     nftw(path, fixture_on_removal, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-static inline void fixture_make_dir(struct fixture *fixture) {
-    const char *tmp = getenv("TMPDIR");
-    fixture_format(fixture->dir, sizeof fixture->dir, "%s/faas-storage-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+static inline void fixture_make_dir(struct fixture *fixture, const char *tmp) {
+    fixture_format(fixture->dir, sizeof fixture->dir, "%s/faas-storage-XXXXXX", tmp);
     assert_non_null(mkdtemp(fixture->dir));
 }
 
@@ -68,13 +67,27 @@ static inline void fixture_reopen(struct fixture *fixture) {
     fixture_open(fixture);
 }
 
-static inline int fixture_setup(void **state) {
+static inline int fixture_setup_in(void **state, const char *tmp) {
     struct fixture *fixture = calloc(1, sizeof *fixture);
     assert_non_null(fixture);
-    fixture_make_dir(fixture);
+    fixture_make_dir(fixture, tmp);
     fixture_open(fixture);
     *state = fixture;
     return 0;
+}
+
+static inline const char *fixture_tmp(void) {
+    const char *tmp = getenv("TMPDIR");
+    return tmp && *tmp ? tmp : "/tmp";
+}
+
+static inline int fixture_setup(void **state) {
+    return fixture_setup_in(state, fixture_tmp());
+}
+
+/* For tests of very many files or runs: what they are about is not the medium. */
+static inline int fixture_setup_in_memory(void **state) {
+    return fixture_setup_in(state, access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : fixture_tmp());
 }
 
 static inline int fixture_teardown(void **state) {
