@@ -4,7 +4,8 @@
 const { inspect } = require('util');
 const frames = require('./frames.cjs');
 
-const PLATFORM_FRAME = /^\s+at .*\bfaas:\w+:\d+:\d+\)?$/;
+// A line of a stack; the brace that opens an error's further properties stays, behind the line before.
+const PLATFORM_FRAME = /\n\s+at [^\n]*\bfaas:\w+:\d+:\d+\)?(?=\n| \{|$)/g;
 const TYPED_ARRAY_LENGTH = /^Invalid typed array length: (\d+)$/;
 const FORK_CALL = /^(spawn|spawnSync|fork)\b/;
 const MIB = 1024 * 1024;
@@ -74,8 +75,7 @@ function messageOf(error) {
 
 function stackOf(error, fn) {
   try {
-    const lines = inspect(error).split('\n');
-    return fn.withoutPaths(lines.filter((line) => !PLATFORM_FRAME.test(line)).join('\n'));
+    return fn.withoutPaths(inspect(error).replace(PLATFORM_FRAME, ''));
   } catch {
     return messageOf(error);
   }

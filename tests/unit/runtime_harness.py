@@ -16,8 +16,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNTIMES = Path(os.environ.get("FAAS_RUNTIMES", ROOT / "runtimes"))
-PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else shutil.which("python3")
-NODE = "/usr/bin/node" if os.access("/usr/bin/node", os.X_OK) else shutil.which("node")
+
+
+def interpreter(variable, name):
+    """The one of the system, as the server chooses it, unless the variable names another."""
+    system = "/usr/bin/" + name
+    return os.environ.get(variable) or (system if os.access(system, os.X_OK) else shutil.which(name))
+
+
+PYTHON = interpreter("FAAS_TEST_PYTHON", "python3")
+NODE = interpreter("FAAS_TEST_NODE", "node")
 
 HEADER = struct.Struct("<IBBHQIIQ")
 FIXED = struct.Struct("<IiIIIIQQ")
