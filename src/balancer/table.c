@@ -10,7 +10,7 @@
 #include "base/mem.h"
 
 static const char *const table_state_names[TABLE_STATE_COUNT] = {
-#define TABLE_NAME(name, label) [TABLE_##name] = label,
+#define TABLE_NAME(name, label) [TABLE_##name] = (label),
     TABLE_STATES(TABLE_NAME)
 #undef TABLE_NAME
 };

@@ -24,15 +24,15 @@ struct config_row {
 
 static const struct config_row config_rows[] = {
 #define CONFIG_TEXT(field, name, fallback, text)                                                             \
-    {.variable = name, .doc = text, .text_default = fallback, .offset = offsetof(struct config, field)},
+    {.variable = (name), .doc = (text), .text_default = (fallback), .offset = offsetof(struct config, field)},
     CONFIG_TEXTS(CONFIG_TEXT)
 #undef CONFIG_TEXT
 #define CONFIG_NUMBER(field, name, fallback, low, high, text)                                                \
-    {.variable = name,                                                                                       \
-     .doc = text,                                                                                            \
-     .number_default = fallback,                                                                             \
-     .min = low,                                                                                             \
-     .max = high,                                                                                            \
+    {.variable = (name),                                                                                     \
+     .doc = (text),                                                                                          \
+     .number_default = (fallback),                                                                           \
+     .min = (low),                                                                                           \
+     .max = (high),                                                                                          \
      .offset = offsetof(struct config, field)},
         CONFIG_NUMBERS(CONFIG_NUMBER)
 #undef CONFIG_NUMBER

@@ -85,10 +85,14 @@ static bool process_pool_probe(struct process_pool *pool, enum runtime runtime) 
     uint64_t now_ns = clock_now_ns();
     if (state->interpreter[0] || (state->probed_ns && now_ns - state->probed_ns < PROCESS_POOL_PROBE_NS))
         return state->interpreter[0] != 0;
+    bool first = state->probed_ns == 0;
     state->probed_ns = now_ns;
     enum program program = runtime == RUNTIME_NODE ? PROGRAM_NODE : PROGRAM_PYTHON;
-    if (programs_find(program, state->interpreter, sizeof state->interpreter, &state->missing) < 0)
+    if (programs_find(program, state->interpreter, sizeof state->interpreter, &state->missing) < 0) {
         state->interpreter[0] = 0;
+        if (first)
+            log_event("no processes of %s: %s", process_runtime_name(runtime), state->missing.msg);
+    }
     return state->interpreter[0] != 0;
 }
 
@@ -116,11 +120,14 @@ static void process_pool_release(struct process *process) {
     loop_defer(process->pool->config.loop, free, process);
 }
 
-static void process_pool_backoff(struct process_runtime_state *state) {
+/* True while it still grows: what goes on failing is not logged for ever. */
+static bool process_pool_backoff(struct process_runtime_state *state) {
+    bool grows = state->backoff_ns < PROCESS_POOL_BACKOFF_MAX_NS;
     state->backoff_ns = state->backoff_ns ? state->backoff_ns * 2 : PROCESS_POOL_BACKOFF_NS;
     if (state->backoff_ns > PROCESS_POOL_BACKOFF_MAX_NS)
         state->backoff_ns = PROCESS_POOL_BACKOFF_MAX_NS;
     state->not_before_ns = clock_now_ns() + state->backoff_ns;
+    return grows;
 }
 
 /* A spare should never end: something is wrong with the runtime, and its stderr may say what. */
@@ -131,9 +138,9 @@ static void process_pool_on_spare_end(struct process *process, int status) {
     char text[400];
     ssize_t len = read(process->ends[PROCESS_STDERR], text, sizeof text - 1);
     text[len > 0 ? len : 0] = 0;
-    process_pool_backoff(&pool->runtimes[process->runtime]);
-    log_event("a spare %s process ended at boot (wait status 0x%x): %s",
-              process_runtime_name(process->runtime), (unsigned)status, text);
+    if (process_pool_backoff(&pool->runtimes[process->runtime]))
+        log_event("a spare %s process ended at boot (wait status 0x%x): %s",
+                  process_runtime_name(process->runtime), (unsigned)status, text);
     process_pool_fill(pool);
 }
 
@@ -230,8 +237,8 @@ static void process_pool_boot_spare(struct process_pool *pool, enum runtime runt
     struct err err;
     if (process_pool_boot(pool, runtime, &LIMITS_DEFAULTS, &ignored, &err) == 0)
         return;
-    process_pool_backoff(&pool->runtimes[runtime]);
-    log_event("no spare %s process: %s", process_runtime_name(runtime), err.msg);
+    if (process_pool_backoff(&pool->runtimes[runtime]))
+        log_event("no spare %s process: %s", process_runtime_name(runtime), err.msg);
 }
 
 /* The runtime that wants a spare most, RUNTIME_COUNT when none does now; *ret_wait_ns: until one may. */
@@ -271,6 +278,8 @@ static void process_pool_on_fill(struct loop_timer *timer) {
 void process_pool_fill(struct process_pool *pool) {
     if (pool->draining)
         return;
+    if (!pool->filling)
+        log_event("processes run in a sandbox of tier '%s'", sandbox_tier_name(sandbox_probe()));
     pool->filling = true;
     if (!pool->fill_timer.armed)
         loop_arm(pool->config.loop, &pool->fill_timer, PROCESS_POOL_REFILL_NS);
