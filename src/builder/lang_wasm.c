@@ -113,6 +113,18 @@ static void lang_wasm_bind_sysroot(struct step *step, char *ret_source, char *re
     lang_wasm_bind(step, ret_source, ret_target);
 }
 
+/* A compiler that dies prints its stack and arguments: nobody's business here. */
+static void lang_wasm_cut_dump(struct builder *builder) {
+    static const char *const starts[] = {"PLEASE submit a bug report", "Stack dump:", "stack backtrace:"};
+    struct buf *messages = &builder->messages;
+    for (size_t i = 0; i < sizeof starts / sizeof starts[0]; i++) {
+        const uint8_t *at =
+            messages->len ? memmem(messages->data, messages->len, starts[i], strlen(starts[i])) : NULL;
+        if (at)
+            messages->len = (size_t)(at - messages->data);
+    }
+}
+
 /* The linker's words for a source without main name neither the file nor what to do. */
 static void lang_wasm_explain_main(struct builder *builder, const char *file) {
     static const char undefined[] = "undefined symbol: main\n";
@@ -142,10 +154,11 @@ static int lang_wasm_compile(struct builder *builder, struct step *step, char *c
     step->output_fd = fd;
     step->needs_root = true;
     failed = step_run(builder, step, err);
-    if (failed == -ERR_COMPILE)
+    if (failed) {
+        lang_wasm_cut_dump(builder);
         lang_wasm_explain_main(builder, file);
-    if (failed)
         return failed;
+    }
     buf_clear(&builder->messages); /* warnings */
     builder->wasm = true;
     snprintf(builder->entry, sizeof builder->entry, "wasi");

@@ -134,8 +134,13 @@ static void step_turn(struct step_run_state *run) {
 
 /* Compilers that are refused memory say so in their own words; only a kill shows in the control group. */
 static bool step_says_oom(const struct buf *messages) {
-    static const char *const words[] = {"out of memory", "bad_alloc",       "memory allocation of",
-                                        "MemoryError",   "Cannot allocate", "Allocation failed"};
+    static const char *const words[] = {"out of memory",
+                                        "bad_alloc",
+                                        "memory allocation of",
+                                        "MemoryError",
+                                        "Cannot allocate",
+                                        "Allocation failed",
+                                        /* of the tmpfs, which is memory */ "No space left on device"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
         if (messages->len && memmem(messages->data, messages->len, words[i], strlen(words[i])))
             return true;
