@@ -103,11 +103,18 @@ def test_weighted_by_equal_weights_is_even(four):
 
 
 def test_weighted_by_weights(four):
-    """With more calls at once than workers, each gets its share: 8 : 4 : 2 : 1."""
+    """Each gets its share, 8 : 4 : 2 : 1."""
+    system = four("WEIGHTED", FAAS_WEIGHTS="8,4,2,1")
+    got = received(system, 1500)
+    assert all(abs(calls - share) <= 4 for calls, share in zip(got, [800, 400, 200, 100])), got
+
+
+def test_weighted_by_weights_under_load(four):
+    """With more calls at once than workers it is the load that counts: a heavy worker that gets less of a busy
+    machine's time is given less, but never so little that the light ones have more than it."""
     system = four("WEIGHTED", FAAS_WEIGHTS="8,4,2,1")
     got = received(system, 1600, 32)
-    assert sum(got) == 1600 and got[0] > got[1] > got[2] > got[3] > 0, got
-    assert 1.4 < got[0] / got[1] < 3 and 4 < got[0] / got[3] < 20, got
+    assert sum(got) == 1600 and min(got[0], got[1]) > got[2] > got[3] > 0, got
 
 
 def test_weighted_spares_a_slow_worker(four):
