@@ -18,8 +18,10 @@
 
 enum { SERVER_CLIENTS = 16 };
 #define SERVER_DRAIN_NS (10 * CLOCK_NS_PER_S)
-/* Spares are booted when the workers are ready, or after this. */
+/* Interpreters are looked for, which takes a while, and spares booted, when the workers are ready (and some
+ * time for the last to be registered), or after SERVER_FILL_NS. */
 #define SERVER_FILL_NS CLOCK_NS_PER_S
+#define SERVER_FILL_READY_NS (20 * CLOCK_NS_PER_MS)
 
 struct server {
     struct loop *loop;
@@ -35,6 +37,7 @@ struct server {
     struct registrar registrar;
     bool ready[WORKER_POOL_MAX], registered[WORKER_POOL_MAX]; /* until all were, once */
     bool announced;
+    bool filling; /* the runtimes are known */
     bool draining;
     struct loop_timer drain_timer, fill_timer;
 };
@@ -68,6 +71,12 @@ static void server_on_client_close(struct peer *peer, const struct err *why) {
     server_drop_client(client);
 }
 
+static void server_send_runtimes(struct server *server) {
+    struct message runtimes = {.type = MESSAGE_SERVER_RUNTIMES};
+    process_pool_missing(server->processes, runtimes.text, sizeof runtimes.text);
+    peer_send(&server->gateway->peer, &runtimes, NULL, 0);
+}
+
 static void server_hello(struct server_client *client) {
     struct server *server = client->server;
     if (server->gateway && server->gateway != client) {
@@ -77,9 +86,8 @@ static void server_hello(struct server_client *client) {
     server->gateway = client;
     log_event("the gateway is connected");
     worker_pool_attach_all(server->workers, &client->peer);
-    struct message runtimes = {.type = MESSAGE_SERVER_RUNTIMES};
-    process_pool_missing(server->processes, runtimes.text, sizeof runtimes.text);
-    peer_send(&client->peer, &runtimes, NULL, 0);
+    if (server->filling)
+        server_send_runtimes(server);
 }
 
 static void server_on_message(struct peer *peer, const struct message *message, int *fds, int fd_count) {
@@ -142,10 +150,8 @@ static void server_on_worker_ready(void *context, const struct message *worker) 
     if (server->gateway)
         worker_pool_attach(server->workers, worker->worker, &server->gateway->peer);
     server->ready[worker->worker] = true;
-    if (server_all(server->ready, server->config->workers) && server->fill_timer.armed) {
-        loop_disarm(server->loop, &server->fill_timer);
-        process_pool_fill(server->processes);
-    }
+    if (!server->filling && server_all(server->ready, server->config->workers))
+        loop_arm(server->loop, &server->fill_timer, SERVER_FILL_READY_NS);
 }
 
 static void server_on_registered(void *context, uint32_t worker) {
@@ -183,7 +189,10 @@ static void server_on_empty(void *context) {
 
 static void server_on_fill(struct loop_timer *timer) {
     struct server *server = timer->context;
+    server->filling = true;
     process_pool_fill(server->processes);
+    if (server->gateway)
+        server_send_runtimes(server);
 }
 
 static void server_kill_all(struct server *server) {

@@ -39,7 +39,8 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
       "memory limit killed it, ERR_PROCESSES, else ERR_CRASH")                                               \
     X(SERVER_DRAINING, 26, "server", "gateway", 0, "no new workers: the server is stopping")                 \
     X(SERVER_RUNTIMES, 27, "server", "gateway", 0,                                                           \
-      "text: for each runtime that is missing its name, space separated")                                    \
+      "text: for each runtime that is missing its name (node, python), space separated; also later than "    \
+      "HELLO")                                                                                               \
     /* a worker's control socket (descriptor 3 of the worker) */                                             \
     X(WORKER_READY, 40, "worker", "server", 0, "the engine is up")                                           \
     X(WORKER_ATTACH, 41, "server", "worker", 3, "new pipes: calls (read), answers (write), page")
