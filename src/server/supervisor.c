@@ -21,7 +21,7 @@
 /* A part that lived this long is started again at once. */
 #define SUPERVISOR_LIVED_NS (500 * CLOCK_NS_PER_MS)
 #define SUPERVISOR_BACKOFF_NS (100 * CLOCK_NS_PER_MS)
-#define SUPERVISOR_BACKOFF_KILLED_NS (400 * CLOCK_NS_PER_MS) /* most, for one that somebody kills */
+#define SUPERVISOR_BACKOFF_KILLED_NS (200 * CLOCK_NS_PER_MS) /* most, for one that somebody kills */
 #define SUPERVISOR_BACKOFF_MAX_NS (5 * CLOCK_NS_PER_S)       /* most, for one that cannot start */
 #define SUPERVISOR_STOP_NS (12 * CLOCK_NS_PER_S)
 #define SUPERVISOR_ORPHANS_NS CLOCK_NS_PER_S /* for what the parts left behind, when they are gone */
