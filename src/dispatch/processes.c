@@ -58,6 +58,11 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
                                                      : "the process broke the protocol of its pipe";
         return link->kill_code;
     }
+    bool exited = (word >> 32) && WIFEXITED(status);
+    if (exited)
+        *ret_exit_code = WEXITSTATUS(status);
+    if (exited && link->script && *ret_exit_code == 0)
+        return ERR_OK;
     const char *end = link->tail + link->tail_len;
     while (end > link->tail && end[-1] == '\n')
         end--;
@@ -81,9 +86,6 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
             snprintf(text, sizeof text, "the function's process died");
         return ERR_CRASH;
     }
-    *ret_exit_code = WEXITSTATUS(status);
-    if (link->script && *ret_exit_code == 0)
-        return ERR_OK;
     if (end > line && link->script)
         snprintf(text, sizeof text, "exit code %d: %.*s", *ret_exit_code, (int)(end - line), line);
     else if (link->script)
@@ -118,9 +120,10 @@ static void processes_on_exit(struct link *link) {
     link->since_ns = loop_now_ns(dispatch->loop);
     link_drain_text(link);
     uint64_t word = atomic_load(&link->page->exit_status);
-    bool killed = !(word >> 32) || (WIFSIGNALED((int)word) && WTERMSIG((int)word) == 9);
-    /* Only a SIGKILL may have been the memory limit's: the server knows. */
-    if (link->slots[0] && killed && !link->kill_code && !link->gone_code && dispatch->server_fd >= 0) {
+    bool exited = (word >> 32) && WIFEXITED((int)word);
+    bool clean = exited && (WEXITSTATUS((int)word) == 0 || !link->script);
+    /* Any other end may have been a limit's doing: the server knows. */
+    if (link->slots[0] && !clean && !link->kill_code && !link->gone_code && dispatch->server_fd >= 0) {
         sweep_arm(dispatch);
         return;
     }
