@@ -20,7 +20,7 @@ GATEWAY_HEADERS = frozenset(("connection", "content-length", "keep-alive", "tran
 
 header_name = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 header_control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
-monotonic_ns = time.monotonic_ns
+monotonic_ns, time_ns = time.monotonic_ns, time.time_ns
 
 
 class Context:
@@ -70,16 +70,28 @@ def invoke_event(body):
         return payload
 
 
+last_date = (0, "")  # a second, and how Lambda writes it
+
+
+def date_text(second):
+    global last_date
+    if last_date[0] != second:
+        date = time.gmtime(second)
+        day = f"{date.tm_mday:02}/{MONTHS[date.tm_mon - 1]}/{date.tm_year}"
+        last_date = (second, f"{day}:{date.tm_hour:02}:{date.tm_min:02}:{date.tm_sec:02} +0000")
+    return last_date[1]
+
+
 def http_event(call):
     variables = call.variables
     headers = {name: text(value) for name, value in joined_headers(call).items()}
     cookies = headers.pop("cookie", None)
     path = raw_path(call)
     query = variables.get("QUERY_STRING", "")
-    now = time.time()
-    date = time.gmtime(now)
+    now_ms = time_ns() // 1000000
     host = headers.get("host") or variables.get("SERVER_NAME", "localhost")
     domain = host if host.endswith("]") else host.rpartition(":")[0] or host
+    label = domain.partition(".")[0]
     event = {
         "version": "2.0",
         "routeKey": "$default",
@@ -88,10 +100,10 @@ def http_event(call):
         "headers": headers,
         "requestContext": {
             "accountId": "anonymous",
-            "apiId": domain.partition(".")[0],
+            "apiId": label,
             "authentication": None,
             "domainName": domain,
-            "domainPrefix": domain.partition(".")[0],
+            "domainPrefix": label,
             "http": {
                 "method": variables["REQUEST_METHOD"],
                 "path": path,
@@ -102,9 +114,8 @@ def http_event(call):
             "requestId": call.id,
             "routeKey": "$default",
             "stage": "$default",
-            "time": f"{date.tm_mday:02}/{MONTHS[date.tm_mon - 1]}/{date.tm_year}"
-            f":{date.tm_hour:02}:{date.tm_min:02}:{date.tm_sec:02} +0000",
-            "timeEpoch": int(now * 1000),
+            "time": date_text(now_ms // 1000),
+            "timeEpoch": now_ms,
         },
         "pathParameters": None,
         "stageVariables": None,

@@ -32,6 +32,7 @@ FIXED = struct.Struct("<IiIIIIQQ")
 LOAD, UNLOAD, CALL, ANSWER, LOADED = 1, 2, 3, 4, 5
 COLD, LAST = 1, 2
 WAIT_S = 30.0
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
 PIPE_BYTES = 64 << 10  # what fits into a pipe that nobody reads
 
 
@@ -109,7 +110,7 @@ class Process:
         self.stdout, self.stderr, self.answers = ends[1][0], ends[2][0], ends[4][0]
         self.pid = os.fork()
         if self.pid == 0:
-            self.exec_child(child, argv, env or {}, cwd)
+            self.exec_child(child, argv, env or ENVIRONMENT, cwd)
         for fd in child[:5]:
             os.close(fd)
         self.pidfd = os.pidfd_open(self.pid)
