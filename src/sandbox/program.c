@@ -61,9 +61,14 @@ static bool program_switch_user(const struct init_plan *plan) {
  * namespace; as root the program gets one for that reason alone, and has no power over the mounts, which
  * belong to the outer one. */
 static bool program_close_namespaces(const struct init_plan *plan) {
-    if (plan->privileged && (prctl(PR_SET_DUMPABLE, 1) != 0 || unshare(CLONE_NEWUSER) != 0 ||
-                             !init_map_user(plan->proc_fd, plan->user, plan->group)))
-        return false;
+    if (plan->privileged) {
+        /* Where we may not make one (in a chroot, or switched off), the program, with fewer rights, may not
+         * either. */
+        if (prctl(PR_SET_DUMPABLE, 1) != 0 || unshare(CLONE_NEWUSER) != 0)
+            return true;
+        if (!init_map_user(plan->proc_fd, plan->user, plan->group))
+            return false;
+    }
     return init_write_file(plan->proc_fd, "sys/user/max_user_namespaces", "0");
 }
 

@@ -13,7 +13,7 @@
 
 struct programs_row {
     const char *name;       /* of the executable */
-    const char *version_at; /* text before the version in what --version prints */
+    const char *version_at; /* text before the version in what --version prints; NULL = any version will do */
     int major, minor;       /* the oldest that will do */
     const char *install;    /* what to install when there is none */
 };
@@ -22,10 +22,10 @@ static const struct programs_row programs_rows[PROGRAM_COUNT] = {
     [PROGRAM_NODE] = {"node", "v", 18, 0, "Node.js 18 or newer (Debian: apt-get install nodejs)"},
     [PROGRAM_PYTHON] = {"python3", "Python ", 3, 11,
                         "Python 3.11 or newer (Debian: apt-get install python3)"},
-    [PROGRAM_CLANG] = {"clang", "version ", 11, 0,
+    [PROGRAM_CLANG] = {"clang", NULL, 0, 0,
                        "clang for WASM (Debian: apt-get install clang lld wasi-libc "
                        "libclang-rt-14-dev-wasm32)"},
-    [PROGRAM_CLANGXX] = {"clang++", "version ", 11, 0,
+    [PROGRAM_CLANGXX] = {"clang++", NULL, 0, 0,
                          "clang++ for WASM (Debian: apt-get install clang lld wasi-libc "
                          "libclang-rt-14-dev-wasm32 libc++-14-dev-wasm32 libc++abi-14-dev-wasm32)"},
     [PROGRAM_RUSTC] =
@@ -106,6 +106,8 @@ void programs_library_path(const char *path, char *ret_variable, size_t size) {
 static bool programs_is_new_enough(const struct programs_row *row, const char *path) {
     char text[4096], libraries[PATH_MAX + 64];
     int major, minor;
+    if (!row->version_at)
+        return true;
     programs_library_path(path, libraries, sizeof libraries);
     if (!capture_output((char *[]){(char *)path, "--version", NULL}, libraries, text, sizeof text))
         return false;
