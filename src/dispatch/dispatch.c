@@ -418,12 +418,12 @@ void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version
                             "the native code is damaged and could not be made again");
 }
 
-void dispatch_retire(struct dispatch *dispatch, struct storage_version *version) {
+void dispatch_retire(struct storage_version *version) {
     struct dispatch_function *function = version->runtime_data;
     if (!function)
         return;
     function->retired = true;
-    processes_retire(dispatch, function);
+    processes_retire(function);
 }
 
 void dispatch_drain(struct dispatch *dispatch) {

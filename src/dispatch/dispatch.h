@@ -53,7 +53,7 @@ uint64_t dispatch_next_id(struct dispatch *dispatch);
 /* rebuilt false: the calls that wait are answered with ERR_ARTEFACT. */
 void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version, bool rebuilt);
 /* The version is no longer current: its processes end when they are idle. */
-void dispatch_retire(struct dispatch *dispatch, struct storage_version *version);
+void dispatch_retire(struct storage_version *version);
 /* The version's last reference is gone: releases what belongs to it (storage's release callback). */
 void dispatch_forget(struct dispatch *dispatch, struct storage_version *version);
 

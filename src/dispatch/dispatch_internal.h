@@ -70,7 +70,6 @@ struct dispatch {
     int server_fd;
     struct loop_watch server_watch;
     bool server_lost_logged;
-    char missing[MESSAGE_TEXT_BYTES]; /* runtimes that the server does not have */
     /* The load balancer. */
     int balancer_fd;
     struct loop_watch balancer_watch;
@@ -125,7 +124,8 @@ void processes_gone(struct dispatch *dispatch, const struct message *message);
 void processes_server_lost(struct dispatch *dispatch);
 void processes_after_answer(struct dispatch *dispatch, struct link *link);
 void processes_sweep(struct dispatch *dispatch, uint64_t now_ns);
-void processes_retire(struct dispatch *dispatch, struct dispatch_function *function);
+void processes_retire(struct dispatch_function *function);
+void processes_retire_all(struct dispatch *dispatch);
 /* script.c */
 void script_run(struct dispatch *dispatch, struct link *link, struct call *call);
 void script_on_text(struct link *link, int stream, struct call_bytes text);

@@ -38,6 +38,16 @@ static void peers_take_worker(struct dispatch *dispatch, const struct message *m
     dispatch->seen_generation[message->worker] = message->generation;
 }
 
+/* Nothing more for its workers: they end when they have answered what they have. Calls wait for the next
+ * server. */
+static void peers_server_drains(struct dispatch *dispatch) {
+    log_event("the server is stopping");
+    for (uint32_t i = 0; i < TABLE_WORKERS; i++)
+        if (dispatch->wasm[i])
+            wasm_retire(dispatch, dispatch->wasm[i]);
+    processes_retire_all(dispatch);
+}
+
 static void peers_on_message(struct dispatch *dispatch, const struct message *message, int *fds,
                              int fd_count) {
     if (message->type == MESSAGE_SERVER_WORKER && fd_count == 4 && message->worker < TABLE_WORKERS) {
@@ -54,8 +64,10 @@ static void peers_on_message(struct dispatch *dispatch, const struct message *me
         processes_start_failed(dispatch, message);
     else if (message->type == MESSAGE_SERVER_GONE)
         processes_gone(dispatch, message);
-    else if (message->type == MESSAGE_SERVER_RUNTIMES)
-        memcpy(dispatch->missing, message->text, sizeof dispatch->missing);
+    else if (message->type == MESSAGE_SERVER_DRAINING)
+        peers_server_drains(dispatch);
+    else if (message->type == MESSAGE_SERVER_RUNTIMES && message->text[0])
+        log_event("this machine has no %s: functions of that kind are not served", message->text);
 }
 
 static void peers_on_server(struct loop_watch *watch, uint32_t events) {

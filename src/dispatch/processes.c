@@ -361,11 +361,24 @@ void processes_server_lost(struct dispatch *dispatch) {
     }
 }
 
-void processes_retire(struct dispatch *dispatch, struct dispatch_function *function) {
+/* After its call, or now when it has none. */
+static void processes_retire_link(struct link *link) {
+    if (link->retiring || link->exited)
+        return;
+    if (link->in_flight == 0)
+        processes_give_back(link);
+    else
+        link->retiring = !link->script;
+}
+
+void processes_retire(struct dispatch_function *function) {
     for (struct link *link = function->processes; link; link = link->next)
-        if (!link->script && link->in_flight == 0 && !link->retiring && !link->exited)
-            processes_give_back(link);
-    (void)dispatch;
+        processes_retire_link(link);
+}
+
+void processes_retire_all(struct dispatch *dispatch) {
+    for (struct link *link = dispatch->process_links; link; link = link->all_next)
+        processes_retire_link(link);
 }
 
 /* ---- the clock ---- */

@@ -189,7 +189,7 @@ static void deploy_on_published(struct job *job) {
         storage_ref(before);
     struct storage_version *after = storage_index_add(gateway->storage, &deploy->meta, &deploy->err);
     if (before) {
-        dispatch_retire(gateway->dispatch, before);
+        dispatch_retire(before);
         storage_unref(gateway->storage, before);
     }
     if (after)
@@ -256,7 +256,7 @@ static void deploy_on_erased(struct job *job) {
     } else {
         storage_index_remove(gateway->storage, deploy->meta.name);
         for (struct storage_version *at = deploy->version; at; at = at->older)
-            dispatch_retire(gateway->dispatch, at);
+            dispatch_retire(at);
         http_respond(deploy->conn, 204, (struct http_slice){"", 0}, (struct http_slice){"", 0});
     }
     storage_unref(gateway->storage, deploy->version);
