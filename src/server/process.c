@@ -16,8 +16,9 @@ enum { PROCESS_PIPE_BYTES = 256 << 10, PROCESS_ARGS_MAX = 12 };
 
 /* What an interpreter needs for itself, beside what the function may have. After boot node has 7 MiB in its
  * control group and 48 MiB of RLIMIT_DATA (stacks of its threads), python 5 and 7; the young generation of a
- * busy V8 is up to 48 MiB more. RLIMIT_DATA is met first where it can be: that is an exception, not a kill.
- * Tasks are the interpreter's own threads and the sandbox's init. */
+ * busy V8 is up to 48 MiB more. RLIMIT_DATA is met first in Python: that is an exception, not a kill. In node
+ * it is the last wall: V8 does not survive a refusal and dies of any signal, so its own heap limit and the
+ * control group come first. Tasks are the interpreter's own threads and the sandbox's init. */
 static const struct process_runtime {
     const char *name, *comm, *script;
     uint32_t memory_mb; /* of the memory cgroup, on top of memory_mb and of tmp_mb, which counts there */
@@ -29,7 +30,7 @@ static const struct process_runtime {
                       .comm = "spare-node",
                       .script = "node/boot.cjs",
                       .memory_mb = 64,
-                      .data_mb = 128,
+                      .data_mb = 384,
                       .tasks = 16,
                       .flags = {"--no-warnings"}},
     [RUNTIME_PYTHON] = {.name = "python",
