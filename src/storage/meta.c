@@ -8,6 +8,7 @@
 
 enum {
     META_JSON_MAX_BYTES = 64 * 1024,
+    META_HEX_CHARS = 2 * STORAGE_HASH_BYTES,
 };
 
 #define META_SIZE_MAX (1ll << 30)         /* of a source: the largest request body there can be */
@@ -66,14 +67,13 @@ static int meta_check(const struct storage_meta *meta, struct err *err) {
     return 0;
 }
 
-static void meta_hash_to_hex(const uint8_t hash[STORAGE_HASH_BYTES],
-                             char ret_hex[2 * STORAGE_HASH_BYTES + 1]) {
+static void meta_hash_to_hex(const uint8_t hash[STORAGE_HASH_BYTES], char ret_hex[META_HEX_CHARS + 1]) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < STORAGE_HASH_BYTES; i++) {
         ret_hex[2 * i] = digits[hash[i] >> 4];
         ret_hex[2 * i + 1] = digits[hash[i] & 15];
     }
-    ret_hex[2 * STORAGE_HASH_BYTES] = 0;
+    ret_hex[META_HEX_CHARS] = 0;
 }
 
 static int meta_hex_digit(char c) {
@@ -83,7 +83,7 @@ static int meta_hex_digit(char c) {
 }
 
 static bool meta_hash_from_hex(const char *hex, uint8_t ret_hash[STORAGE_HASH_BYTES]) {
-    if (strlen(hex) != 2 * STORAGE_HASH_BYTES)
+    if (strlen(hex) != META_HEX_CHARS)
         return false;
     for (size_t i = 0; i < STORAGE_HASH_BYTES; i++) {
         int high = meta_hex_digit(hex[2 * i]), low = meta_hex_digit(hex[2 * i + 1]);
@@ -110,7 +110,7 @@ static json_t *meta_to_json(const struct storage_meta *meta) {
         "created_s", (json_int_t)meta->created_s, "limits", limits, "wasm", (int)meta->wasm);
     if (!root || !meta->wasm)
         return root;
-    char hex[2 * STORAGE_HASH_BYTES + 1];
+    char hex[META_HEX_CHARS + 1];
     meta_hash_to_hex(meta->native_hash, hex);
     if (json_object_set_new(root, "engine", json_string(meta->engine)) != 0 ||
         json_object_set_new(root, "native_hash", json_string(hex)) != 0) {
@@ -243,7 +243,7 @@ static int meta_from_json(const json_t *root, struct storage_meta *meta, struct 
     meta_take_limits(&reader, &meta->limits);
     meta->wasm = meta_take_flag(&reader, "wasm");
     if (reader.rc == 0 && meta->wasm) {
-        char hex[2 * STORAGE_HASH_BYTES + 1] = "";
+        char hex[META_HEX_CHARS + 1] = "";
         meta_take_text(&reader, "engine", meta->engine, sizeof meta->engine);
         meta_take_text(&reader, "native_hash", hex, sizeof hex);
         if (reader.rc == 0 && !meta_hash_from_hex(hex, meta->native_hash))

@@ -52,7 +52,7 @@ static void test_a_published_version_is_on_the_disk_and_private(void **state) {
     struct fixture *fixture = *state;
     struct storage_version *version = fixture_deploy(fixture->storage, "f", false, "int main(void){}\n");
     char id[STORAGE_ID_MAX + 1], below[PATH_MAX], target[256] = "", path[PATH_MAX];
-    strcpy(id, version->meta.id);
+    fixture_format(id, sizeof id, "%s", version->meta.id);
     static const char *const files[] = {"code.c", "code.wasm", "code.cwasm"};
     for (size_t i = 0; i < 3; i++) {
         assert_true(fixture_holds(fixture->storage, id, files[i], "int main(void){}\n"));
@@ -81,7 +81,8 @@ static void test_versions_survive_a_restart_with_their_order(void **state) {
     struct fixture *fixture = *state;
     char ids[3][STORAGE_ID_MAX + 1];
     for (int i = 0; i < 3; i++)
-        strcpy(ids[i], fixture_deploy(fixture->storage, "f", i > 0, "text")->meta.id);
+        fixture_format(ids[i], sizeof ids[i], "%s",
+                       fixture_deploy(fixture->storage, "f", i > 0, "text")->meta.id);
     fixture_deploy(fixture->storage, "f-1", false, "text");
     for (int round = 0; round < 2; round++) {
         fixture_reopen(fixture);
@@ -113,7 +114,7 @@ static void test_a_taken_name_is_a_conflict_and_leaves_nothing(void **state) {
     assert_string_equal(err.msg, "function 'f' already exists");
     /* The same id: what is there is not touched. */
     meta = fixture_meta("f", 0, 2);
-    strcpy(meta.id, version->meta.id);
+    fixture_format(meta.id, sizeof meta.id, "%s", version->meta.id);
     assert_int_equal(fixture_try_publish(fixture->storage, &meta, "third", &err), -ERR_CONFLICT);
     assert_int_equal(fixture_count(fixture, "."), 2);
     assert_int_equal(fixture_count(fixture, "names"), 1);
@@ -267,7 +268,7 @@ static void test_damaged_metadata_is_left_alone_and_mended_by_an_update(void **s
     struct err err;
     char path[PATH_MAX], id[STORAGE_ID_MAX + 1];
     fixture_deploy(fixture->storage, "f", false, "first");
-    strcpy(id, fixture_deploy(fixture->storage, "f", true, "second")->meta.id);
+    fixture_format(id, sizeof id, "%s", fixture_deploy(fixture->storage, "f", true, "second")->meta.id);
     fixture_deploy(fixture->storage, "g", false, "text");
     fixture_close(fixture);
     fixture_path(fixture, id, path);
@@ -456,7 +457,7 @@ static void test_replace_native(void **state) {
     assert_int_equal(storage_stage(storage, stage, sizeof stage, &err), 0);
     fixture_write(stage, "code.cwasm", "native again");
     memset(meta.engine, 0, sizeof meta.engine);
-    strcpy(meta.engine, "engine-9");
+    fixture_format(meta.engine, sizeof meta.engine, "%s", "engine-9");
     storage_hash("native again", 12, meta.engine, meta.native_hash);
     assert_int_equal(storage_replace_native(storage, stage, &meta, &err), 0);
     assert_true(fixture_holds(storage, meta.id, "code.cwasm", "native again"));

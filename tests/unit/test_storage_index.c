@@ -24,7 +24,7 @@ static void test_find_by_name_and_by_id(void **state) {
     assert_null(fixture_find(storage, "f"));
     struct storage_version *first = add(storage, "f", false);
     char first_id[STORAGE_ID_MAX + 1];
-    strcpy(first_id, first->meta.id);
+    fixture_format(first_id, sizeof first_id, "%s", first->meta.id);
     assert_ptr_equal(fixture_find(storage, "f"), first);
     assert_ptr_equal(fixture_find(storage, first_id), first);
     assert_true(first->listed && first->current);
@@ -155,7 +155,7 @@ static void test_a_version_lives_while_it_is_referenced(void **state) {
     releases = 0;
     struct storage_version *first = add(storage, "f", false), *second = add(storage, "f", true);
     char id[STORAGE_ID_MAX + 1];
-    strcpy(id, first->meta.id);
+    fixture_format(id, sizeof id, "%s", first->meta.id);
     storage_ref(first);
     storage_ref(first);
     storage_index_remove(storage, "f");
@@ -201,7 +201,7 @@ static void test_an_id_is_listed_once(void **state) {
     assert_null(storage_index_add(storage, &meta, &err));
     assert_int_equal(err.code, ERR_CONFLICT);
     meta = fixture_meta("g", 1700000000, 1);
-    strcpy(meta.id, "f_1700000001");
+    fixture_format(meta.id, sizeof meta.id, "%s", "f_1700000001");
     assert_null(storage_index_add(storage, &meta, &err));
     assert_null(storage_find_function(storage, "g"));
     assert_int_equal(storage_count(storage), 1);
