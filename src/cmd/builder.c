@@ -93,7 +93,9 @@ int main(int argc, char **argv) {
     prctl(PR_SET_NAME, "builder");
     if (arguments.probe) {
         builder_probe(&answer);
-        return print(&answer);
+        int probed = print(&answer);
+        buf_fini(&answer);
+        return probed;
     }
     struct builder builder = {
         .lang = arguments.lang,
