@@ -195,9 +195,9 @@ bench: all benches
 
 SOURCES = $(wildcard src/*/*.c tests/*/*.c)
 tidy:
-	clang-tidy --quiet $(SOURCES) -- $(STANDARD) -isystem $(ENGINE)/worker/include -DFAAS_ENGINE_KEY='"$(ENGINE_KEY)"'
+	@clang-tidy --quiet $(SOURCES) -- $(STANDARD) -isystem $(ENGINE)/worker/include -DFAAS_ENGINE_KEY='"$(ENGINE_KEY)"'
 format-check:
-	clang-format --dry-run -Werror $(SOURCES) $(wildcard src/*/*.h tests/*/*.h)
+	@clang-format --dry-run -Werror $(SOURCES) $(wildcard src/*/*.h tests/*/*.h)
 
 # --- the rest -------------------------------------------------------------------------------------------------------
 # bin/minifaas is a link into libexec: a part finds the others, and the runtimes, beside its own executable.
