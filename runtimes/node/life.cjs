@@ -102,7 +102,11 @@ async function serveFunction(channel, fn, load, source) {
 
 // What the first function of a kind would otherwise wait for: the loader of ES modules.
 async function warmUp() {
-  await import('node:fs');
+  try {
+    await import('./warm_up.mjs');
+  } catch {
+    // Only slower: an ES module of the user's that cannot be loaded either says so itself.
+  }
 }
 
 // Who this process is for; null at the end of the input.
