@@ -47,6 +47,24 @@ static void processes_give_back(struct link *link) {
     link->since_ns = loop_now_ns(link->loop);
 }
 
+/* What a dying process said last: the last line of its stderr that is no stack frame and not Node.js's
+ * signature. */
+static const char *processes_last_line(const struct link *link, size_t *ret_len) {
+    const char *end = link->tail + link->tail_len;
+    for (;;) {
+        while (end > link->tail && end[-1] == '\n')
+            end--;
+        const char *line = end;
+        while (line > link->tail && line[-1] != '\n')
+            line--;
+        if (line == link->tail || (*line != ' ' && strncmp(line, "Node.js v", 9) != 0)) {
+            *ret_len = (size_t)(end - line);
+            return line;
+        }
+        end = line;
+    }
+}
+
 int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code) {
     static char text[512]; /* valid until the next verdict: it is sent at once */
     uint64_t word = atomic_load(&link->page->exit_status);
@@ -63,12 +81,8 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
         *ret_exit_code = WEXITSTATUS(status);
     if (exited && link->script && *ret_exit_code == 0)
         return ERR_OK;
-    const char *end = link->tail + link->tail_len;
-    while (end > link->tail && end[-1] == '\n')
-        end--;
-    const char *line = end;
-    while (line > link->tail && line[-1] != '\n')
-        line--;
+    size_t line_len;
+    const char *line = processes_last_line(link, &line_len);
     if (link->gone_code == ERR_OOM || strstr(link->tail, "heap out of memory") ||
         strncmp(line, "MemoryError", 11) == 0 || strstr(link->tail, "Array buffer allocation failed")) {
         *ret_error = "the function ran out of memory";
@@ -86,8 +100,8 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
             snprintf(text, sizeof text, "the function's process died");
         return ERR_CRASH;
     }
-    if (end > line && link->script)
-        snprintf(text, sizeof text, "exit code %d: %.*s", *ret_exit_code, (int)(end - line), line);
+    if (line_len > 0 && link->script)
+        snprintf(text, sizeof text, "exit code %d: %.*s", *ret_exit_code, (int)line_len, line);
     else if (link->script)
         snprintf(text, sizeof text, "exit code %d", *ret_exit_code);
     else
