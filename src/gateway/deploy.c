@@ -14,7 +14,7 @@ struct deploy {
     struct gateway *gateway;
     struct http_conn *conn; /* NULL for a rebuild */
     struct storage_meta meta;
-    struct storage_version *version; /* rebuild, delete: referenced */
+    struct storage_version *version; /* rebuild: referenced */
     char stage[1200];
     struct build build;
     struct job job;
@@ -249,33 +249,32 @@ static void deploy_run_erase(struct job *job) {
 
 static void deploy_on_erased(struct job *job) {
     struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
-    struct gateway *gateway = deploy->gateway;
-    storage_unreserve(gateway->storage, deploy->meta.name);
-    if (deploy->rc != 0) {
-        respond_err(gateway, deploy->conn, &deploy->err);
-    } else {
-        storage_index_remove(gateway->storage, deploy->meta.name);
-        for (struct storage_version *at = deploy->version; at; at = at->older)
+    struct storage *storage = deploy->gateway->storage;
+    const char *name = deploy->meta.name;
+    if (deploy->rc == 0) {
+        const struct storage_function *function = storage_find_function(storage, name);
+        for (struct storage_version *at = function->versions; at; at = at->older)
             dispatch_retire(at);
+        storage_index_remove(storage, name);
         http_respond(deploy->conn, 204, (struct http_slice){"", 0}, (struct http_slice){"", 0});
+    } else {
+        respond_err(deploy->gateway, deploy->conn, &deploy->err);
     }
-    storage_unref(gateway->storage, deploy->version);
+    storage_unreserve(storage, name);
     deploy_free(deploy);
 }
 
-void deploy_delete(struct gateway *gateway, struct http_conn *conn, struct storage_version *version) {
+void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *name) {
     *(struct request *)http_conn_context(conn) = (struct request){.gateway = gateway, .conn = conn};
     struct err err;
     struct deploy *deploy = mem_zalloc(sizeof *deploy);
     deploy->gateway = gateway;
     deploy->conn = conn;
-    if (storage_reserve(gateway->storage, version->meta.name, true, &deploy->meta, &err) != 0) {
+    if (storage_reserve(gateway->storage, name, true, &deploy->meta, &err) != 0) {
         respond_err(gateway, conn, &err);
         deploy_free(deploy);
         return;
     }
-    deploy->version = version;
-    storage_ref(version);
     deploy->job = (struct job){.run = deploy_run_erase, .done = deploy_on_erased};
     jobs_add(gateway->jobs, &deploy->job);
 }

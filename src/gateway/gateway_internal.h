@@ -49,6 +49,7 @@ struct request {
 void respond_json(struct http_conn *conn, int status, const struct buf *body);
 void respond_error(struct gateway *gateway, struct http_conn *conn, int code, const char *error);
 void respond_err(struct gateway *gateway, struct http_conn *conn, const struct err *err);
+void respond_no_function(struct gateway *gateway, struct http_conn *conn, struct http_slice name);
 void respond_error_body(void *context, const struct err *err, struct buf *ret_body);
 /* Answers of calls. */
 void respond_call(struct call *call, const struct call_answer *answer);
@@ -67,7 +68,8 @@ void invoke_by_path(struct gateway *gateway, struct http_conn *conn, struct http
 
 /* deploy.c */
 void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_request *request, bool update);
-void deploy_delete(struct gateway *gateway, struct http_conn *conn, struct storage_version *version);
+/* A function of that name is there. */
+void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *name);
 void deploy_rebuild(void *context, struct storage_version *version); /* dispatch_on_artefact */
 
 /* describe.c */

@@ -6,6 +6,10 @@
 #include "gateway/gateway_internal.h"
 #include "wire/frame.h"
 
+static struct http_slice invoke_text(const char *text) {
+    return (struct http_slice){text, strlen(text)};
+}
+
 static bool invoke_id_is_sane(const struct http_slice *id) {
     if (id->len == 0 || id->len > GATEWAY_CALL_ID_MAX)
         return false;
@@ -57,8 +61,7 @@ void invoke_by_query(struct gateway *gateway, struct http_conn *conn, struct htt
     }
     struct storage_version *version = storage_find(gateway->storage, name, strlen(name));
     if (!version) {
-        err_set(&err, ERR_NOT_FOUND, "function '%s' does not exist", name);
-        respond_err(gateway, conn, &err);
+        respond_no_function(gateway, conn, invoke_text(name));
         return;
     }
     struct request *request = invoke_prepare(gateway, conn, http, version);
@@ -100,10 +103,6 @@ static bool invoke_append_path(struct buf *head, struct http_slice path) {
 
 static void invoke_add(struct buf *head, const char *name, struct http_slice value) {
     frame_head_add(head, name, value.data, value.len);
-}
-
-static struct http_slice invoke_text(const char *text) {
-    return (struct http_slice){text, strlen(text)};
 }
 
 /* SERVER_NAME and SERVER_PORT from the Host header, else from where we listen. */
@@ -164,12 +163,9 @@ static bool invoke_build_head(struct request *request, const struct http_request
 
 void invoke_by_path(struct gateway *gateway, struct http_conn *conn, struct http_request *http,
                     struct http_slice name, struct http_slice prefix, struct http_slice rest) {
-    struct err err;
     struct storage_version *version = storage_find(gateway->storage, name.data, name.len);
     if (!version) {
-        err_set(&err, ERR_NOT_FOUND, "function '%.*s' does not exist", (int)(name.len < 100 ? name.len : 100),
-                name.data);
-        respond_err(gateway, conn, &err);
+        respond_no_function(gateway, conn, name);
         return;
     }
     struct request *request = invoke_prepare(gateway, conn, http, version);

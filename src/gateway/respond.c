@@ -48,6 +48,13 @@ void respond_err(struct gateway *gateway, struct http_conn *conn, const struct e
     respond_error(gateway, conn, err->code, err->msg);
 }
 
+void respond_no_function(struct gateway *gateway, struct http_conn *conn, struct http_slice name) {
+    struct err err;
+    err_set(&err, ERR_NOT_FOUND, "function '%.*s' does not exist", (int)(name.len < 100 ? name.len : 100),
+            name.data);
+    respond_err(gateway, conn, &err);
+}
+
 /* ---- headers of a call's answer ---- */
 
 /* Milliseconds with three digits: "12.345". */

@@ -100,6 +100,21 @@ static void routes_wrong_method(struct http_conn *conn, const char *allow) {
     buf_fini(&body);
 }
 
+/* By name, with all its versions; also one whose metadata cannot be read any more. */
+static void routes_delete(struct gateway *gateway, struct http_conn *conn, struct http_slice name) {
+    char text[STORAGE_ID_MAX + 1];
+    snprintf(text, sizeof text, "%.*s", (int)(name.len < sizeof text ? name.len : sizeof text - 1),
+             name.data);
+    const struct storage_function *function = storage_find_function(gateway->storage, text);
+    if (function && strlen(text) == name.len && (function->current || function->damaged))
+        deploy_delete(gateway, conn, text);
+    else if (storage_find(gateway->storage, name.data, name.len))
+        respond_error(gateway, conn, ERR_BAD_REQUEST,
+                      "a function is deleted by its name, with all its versions");
+    else
+        respond_no_function(gateway, conn, name);
+}
+
 /* /function/NAME */
 static void routes_function(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
     static const size_t prefix_len = sizeof "/function/" - 1;
@@ -108,25 +123,19 @@ static void routes_function(struct gateway *gateway, struct http_conn *conn, str
         invoke_by_path(gateway, conn, request, name, request->path, (struct http_slice){"", 0});
         return;
     }
-    bool get = routes_method_is(request, "GET");
-    if (!get && !routes_method_is(request, "DELETE")) {
+    if (routes_method_is(request, "DELETE")) {
+        routes_delete(gateway, conn, name);
+        return;
+    }
+    if (!routes_method_is(request, "GET")) {
         routes_wrong_method(conn, "GET, POST, DELETE");
         return;
     }
     struct storage_version *version = storage_find(gateway->storage, name.data, name.len);
-    struct err err;
-    if (!version) {
-        err_set(&err, ERR_NOT_FOUND, "function '%.*s' does not exist", (int)(name.len < 100 ? name.len : 100),
-                name.data);
-        respond_err(gateway, conn, &err);
-    } else if (get) {
+    if (version)
         describe_function(gateway, conn, version);
-    } else if (strlen(version->meta.name) != name.len) {
-        respond_error(gateway, conn, ERR_BAD_REQUEST,
-                      "a function is deleted by its name, with all its versions");
-    } else {
-        deploy_delete(gateway, conn, version);
-    }
+    else
+        respond_no_function(gateway, conn, name);
 }
 
 /* /fn/NAME, /fn/NAME/any/path */
