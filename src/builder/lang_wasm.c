@@ -14,6 +14,18 @@
 
 #define LANG_SYSROOT "/opt/sysroot"
 #define LANG_RUST "/opt/rust"
+/* The stack lies first, so that its overflow traps instead of running into the globals. */
+#define LANG_CLANG_OPTIONS                                                                                   \
+    "--target=wasm32-wasi --sysroot=" LANG_SYSROOT " -O2 -s -lm -fno-crash-diagnostics "                     \
+    "-fno-color-diagnostics -o code.wasm -Wl,--stack-first -Wl,-z,stack-size=1048576"
+#define LANG_RUST_OPTIONS                                                                                    \
+    "--sysroot " LANG_RUST " --edition 2021 --crate-name main --color never -O -C panic=abort -o code.wasm"
+#define LANG_RUST_LINK "-C strip=symbols -C link-arg=--stack-first -C link-arg=-zstack-size=1048576"
+/* Debian's Rust has no linker for WASM of its own. */
+#define LANG_RUST_LINK_CLANG                                                                                 \
+    "-C linker=clang -C linker-flavor=gcc -C link-self-contained=no -C link-arg=--target=wasm32-wasi "       \
+    "-C link-arg=--sysroot=" LANG_SYSROOT " -C link-arg=-s -C link-arg=-Wl,--stack-first "                   \
+    "-C link-arg=-Wl,-z,stack-size=1048576"
 #define LANG_DEBIAN_C "apt-get install clang lld wasi-libc libclang-rt-14-dev-wasm32"
 
 /* The source lies under its user's name in the working directory, so that messages show that name and nothing
@@ -134,21 +146,31 @@ static void lang_wasm_explain_main(struct builder *builder, const char *file) {
                           file);
 }
 
-static int lang_wasm_compile(struct builder *builder, struct step *step, char *const *compiler,
+/* argv of the step: the shell, its script, the file, the compiler with its options (words between spaces, cut
+ * up in place), the file. */
+static void lang_wasm_make_argv(char *compiler, char *options, char *file, char **ret_argv, int size) {
+    char *const front[] = {"sh", "-c", lang_wasm_script, file, compiler};
+    int count = sizeof front / sizeof front[0];
+    memcpy(ret_argv, front, sizeof front);
+    char *rest = options;
+    for (char *word; count < size - 2 && (word = strtok_r(rest, " ", &rest));)
+        ret_argv[count++] = word;
+    ret_argv[count++] = file;
+    ret_argv[count] = NULL;
+}
+
+static int lang_wasm_compile(struct builder *builder, struct step *step, char *compiler, char *options,
                              struct err *err) {
-    char file[96], *argv[48] = {"sh", "-c", lang_wasm_script, file};
-    int argc = 4;
+    char file[96], *argv[64];
     snprintf(file, sizeof file, "%s.%s", builder->name, storage_lang_find(builder->lang)->extension);
-    while (*compiler && argc < 46)
-        argv[argc++] = *compiler++;
-    argv[argc++] = file;
+    lang_wasm_make_argv(compiler, options, file, argv, 64);
     MEM_CLOSE_FD int fd = -1;
     int failed = step_create_file(builder, "code.wasm", &fd, err);
     if (failed)
         return failed;
     step->spec.program = "/bin/sh";
-    step->spec.proc_exe = argv[4];
     step->spec.argv = argv;
+    step->spec.proc_exe = compiler;
     step->input = builder->source.data;
     step->input_len = builder->source.len;
     step->output_fd = fd;
@@ -165,111 +187,49 @@ static int lang_wasm_compile(struct builder *builder, struct step *step, char *c
     return 0;
 }
 
-static int lang_wasm_build_clang(struct builder *builder, enum program program, struct err *err) {
-    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX];
+static int lang_wasm_build_clang(struct builder *builder, enum program program, const char *more,
+                                 struct err *err) {
+    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX], options[512];
     int failed = programs_find(program, path, sizeof path, err);
     if (failed)
         return failed;
-    bool cpp = program == PROGRAM_CLANGXX;
-    /* Debian's libc++ for WASM is built without exceptions. The stack lies first, so that its overflow traps
-     * instead of running into the globals. */
-    char *const compiler[] = {path,
-                              "--target=wasm32-wasi",
-                              "--sysroot=" LANG_SYSROOT,
-                              cpp ? "-std=gnu++20" : "-std=gnu17",
-                              cpp ? "-fno-exceptions" : "-O2",
-                              "-O2",
-                              "-s",
-                              "-fno-crash-diagnostics",
-                              "-fno-color-diagnostics",
-                              "-o",
-                              "code.wasm",
-                              "-lm",
-                              "-Wl,--stack-first",
-                              "-Wl,-z,stack-size=1048576",
-                              NULL};
     programs_prefix(path, prefix, sizeof prefix);
+    snprintf(options, sizeof options, "%s %s", LANG_CLANG_OPTIONS, more);
     struct step step;
     step_init(&step);
     lang_wasm_bind_sysroot(&step, source, sysroot);
     programs_bind_prefix(&step.spec, prefix);
-    return lang_wasm_compile(builder, &step, compiler, err);
+    return lang_wasm_compile(builder, &step, path, options, err);
 }
 
 int lang_wasm_build_c(struct builder *builder, struct err *err) {
-    return lang_wasm_build_clang(builder, PROGRAM_CLANG, err);
+    return lang_wasm_build_clang(builder, PROGRAM_CLANG, "-std=gnu17", err);
 }
 
 int lang_wasm_build_cpp(struct builder *builder, struct err *err) {
-    return lang_wasm_build_clang(builder, PROGRAM_CLANGXX, err);
+    /* Debian's libc++ for WASM is built without exceptions. */
+    return lang_wasm_build_clang(builder, PROGRAM_CLANGXX, "-std=gnu++20 -fno-exceptions", err);
 }
 
 int lang_wasm_build_rust(struct builder *builder, struct err *err) {
-    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX];
-    char target[32] = "", libraries[PATH_MAX + 64];
+    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX], options[1024];
+    char target[32] = "", libraries[PATH_MAX + 64], compiler[] = LANG_RUST "/bin/rustc";
     int failed = programs_find(PROGRAM_RUSTC, path, sizeof path, err);
     if (failed)
         return failed;
     programs_rust_target(path, target, sizeof target);
     programs_prefix(path, prefix, sizeof prefix);
-    programs_library_path(LANG_RUST "/bin/rustc", libraries, sizeof libraries);
-    char *const rustup[] = {LANG_RUST "/bin/rustc",
-                            "--sysroot",
-                            LANG_RUST,
-                            "--target",
-                            target,
-                            "--edition",
-                            "2021",
-                            "--crate-name",
-                            "main",
-                            "--color",
-                            "never",
-                            "-O",
-                            "-C",
-                            "strip=symbols",
-                            "-C",
-                            "panic=abort",
-                            "-o",
-                            "code.wasm",
-                            "-C",
-                            "link-arg=--stack-first",
-                            "-C",
-                            "link-arg=-zstack-size=1048576",
-                            NULL};
-    char *const debian[] = {LANG_RUST "/bin/rustc",
-                            "--sysroot",
-                            LANG_RUST,
-                            "--target",
-                            target,
-                            "--edition",
-                            "2021",
-                            "--crate-name",
-                            "main",
-                            "--color",
-                            "never",
-                            "-O",
-                            "-C",
-                            "panic=abort",
-                            "-o",
-                            "code.wasm",
-                            "-C",
-                            "linker=clang",
-                            "-C",
-                            "linker-flavor=gcc",
-                            "-C",
-                            "link-self-contained=no",
-                            "-C",
-                            "link-args=--target=wasm32-wasi --sysroot=" LANG_SYSROOT
-                            " -s -Wl,--stack-first -Wl,-z,stack-size=1048576",
-                            NULL};
+    programs_library_path(compiler, libraries, sizeof libraries);
     bool own_linker = strcmp(target, "wasm32-wasip1") == 0;
-    struct step step;
-    step_init(&step);
+    snprintf(options, sizeof options, "%s --target %s %s", LANG_RUST_OPTIONS, target,
+             own_linker ? LANG_RUST_LINK : LANG_RUST_LINK_CLANG);
     char *const environment[] = {"PATH=/usr/bin:/bin", "HOME=/tmp", "TMPDIR=.",
                                  "LC_ALL=C.UTF-8",     libraries,   NULL};
+    struct step step;
+    step_init(&step);
     step.spec.envp = environment;
     lang_wasm_bind(&step, prefix, LANG_RUST);
     if (!own_linker)
         lang_wasm_bind_sysroot(&step, source, sysroot);
-    return lang_wasm_compile(builder, &step, own_linker ? rustup : debian, err);
+    return lang_wasm_compile(builder, &step, compiler, options, err);
 }

@@ -198,8 +198,8 @@ static void init_set_up(struct init_plan *plan) {
         init_fail(plan->report_fd, "host name");
 }
 
-void init_run(const struct init_plan *given) {
-    struct init_plan own = *given, *plan = &own;
+void init_run(const struct init_plan *prepared) {
+    struct init_plan own = *prepared, *plan = &own;
     init_reset_signals();
     prctl(PR_SET_NAME, plan->spec->comm);
     setsid();

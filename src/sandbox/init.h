@@ -29,6 +29,6 @@ struct init_report {
 };
 
 /* Never returns. Called in the child that is process 1 of the sandbox. */
-void init_run(const struct init_plan *plan) __attribute__((noreturn));
+void init_run(const struct init_plan *prepared) __attribute__((noreturn));
 
 #endif

@@ -172,7 +172,7 @@ static bool sandbox_try(enum sandbox_mode mode) {
     struct sandbox_spec spec = {.comm = "sandbox", .tmp_mb = 1, .page_fd = -1};
     struct sandbox_child child;
     struct err err;
-    siginfo_t info;
+    siginfo_t info = {0};
     if (sandbox_start_mode(mode, &spec, &child, &err) != 0)
         return false;
     while (waitid(P_PID, (id_t)child.pid, &info, WEXITED) != 0 && errno == EINTR)

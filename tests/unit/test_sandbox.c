@@ -128,11 +128,12 @@ static void the_root_is_read_only_and_tmp_is_bounded(void **state) {
 static void there_are_no_rights_and_no_way_to_get_any(void **state) {
     (void)state;
     struct test_run run;
-    const char *text = test_shell(&run, "grep -E '^(Cap|NoNewPrivs)' /proc/self/status | cut -f2 | sort -u; "
-                                        "[ $(id -u) = 0 ] || echo user; unshare -U true 2>/dev/null || echo no; "
-                                        "mount -t tmpfs x /tmp 2>/dev/null || echo no; "
-                                        "chroot / true 2>/dev/null || echo no; "
-                                        "kill -9 1; echo alive");
+    const char *text =
+        test_shell(&run, "grep -E '^(Cap|NoNewPrivs)' /proc/self/status | cut -f2 | sort -u; "
+                         "[ $(id -u) = 0 ] || echo user; unshare -U true 2>/dev/null || echo no; "
+                         "mount -t tmpfs x /tmp 2>/dev/null || echo no; "
+                         "chroot / true 2>/dev/null || echo no; "
+                         "kill -9 1; echo alive");
     assert_string_equal(text, "0000000000000000\n1\nuser\nno\nno\nno\nalive\n");
     buf_fini(&run.output);
 }
