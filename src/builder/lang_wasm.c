@@ -51,9 +51,21 @@ static int lang_wasm_missing(const char *what, const char *packages, struct err 
                    "%s is not installed on this machine; run ./scripts/start_all.sh, or %s", what, packages);
 }
 
+/* A source can make its compiler show files: without a root of its own none is compiled. */
+static int lang_wasm_check_sandbox(struct err *err) {
+    if (sandbox_probe() == SANDBOX_NAMESPACES)
+        return 0;
+    return err_set(
+        err, ERR_NOT_INSTALLED,
+        "this machine has no namespaces to compile in (are user namespaces switched off?); compile "
+        "elsewhere and deploy the module with lang=wasm");
+}
+
 static int lang_wasm_check_clang(enum program program, struct err *err) {
     char path[PATH_MAX], real[PATH_MAX], prefix[PATH_MAX], pattern[PATH_MAX + 64];
-    int failed = programs_find(program, path, sizeof path, err);
+    int failed = lang_wasm_check_sandbox(err);
+    if (!failed)
+        failed = programs_find(program, path, sizeof path, err);
     if (failed)
         return failed;
     if (!realpath(path, real))
@@ -94,7 +106,9 @@ int lang_wasm_check_cpp(struct err *err) {
 int lang_wasm_check_rust(struct err *err) {
     char path[PATH_MAX], target[32];
     struct err clang_err;
-    int failed = programs_find(PROGRAM_RUSTC, path, sizeof path, err);
+    int failed = lang_wasm_check_sandbox(err);
+    if (!failed)
+        failed = programs_find(PROGRAM_RUSTC, path, sizeof path, err);
     if (failed)
         return failed;
     /* Debian's Rust links with clang; rustup's brings its linker along. */
@@ -174,7 +188,6 @@ static int lang_wasm_compile(struct builder *builder, struct step *step, char *c
     step->input = builder->source.data;
     step->input_len = builder->source.len;
     step->output_fd = fd;
-    step->needs_root = true;
     failed = step_run(builder, step, err);
     if (failed) {
         lang_wasm_cut_dump(builder);

@@ -9,8 +9,7 @@ struct step {
     struct sandbox_spec spec; /* program, argv, binds; step_init fills the rest */
     const void *input;        /* to descriptor 0; borrowed */
     size_t input_len;
-    int output_fd;   /* descriptor 3 of the program; borrowed */
-    bool needs_root; /* a source can make the program show files: not without a root of its own */
+    int output_fd; /* descriptor 3 of the program; borrowed */
 };
 
 enum { STEP_OUTPUT_MAX = 512 << 20, STEP_TMP_MB = 768 };

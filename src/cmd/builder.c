@@ -93,6 +93,7 @@ int main(int argc, char **argv) {
     prctl(PR_SET_NAME, "builder");
     if (arguments.probe) {
         builder_probe(&answer);
+        sandbox_fini();
         int probed = print(&answer);
         buf_fini(&answer);
         return probed;
