@@ -163,7 +163,7 @@ BENCH_C := $(wildcard tests/bench/*.c)
 TESTS := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(TEST_C))
 FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(FUZZ_C))
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
-PYTEST ?= $(if $(wildcard $(VENV)/bin/pytest),$(VENV)/bin/pytest -n 2,pytest) -q -p no:cacheprovider
+PYTEST ?= $(if $(wildcard $(VENV)/bin/pytest),$(VENV)/bin/pytest -n 2 --dist loadgroup,pytest) -q -p no:cacheprovider
 # The runtimes are the same in every mode.
 TEST_PY := $(if $(MODE),,$(wildcard tests/unit/test_*.py))
 

@@ -15,7 +15,9 @@ const EXIT_PROTOCOL = 70;
 const NANOSECONDS_S = 1e9;
 
 // Names of this file, so that a function that takes the globals away does so for itself alone.
-const process = require('process');
+// Not require('process'): in Node.js 18 that reads its stdin, stdout and stderr, which opens them, and descriptor 0
+// would no longer block: a script's readFileSync(0) would fail with EAGAIN.
+const { process } = globalThis;
 const { byteLength, from: bufferFrom } = require('buffer').Buffer;
 
 const { env, hrtime } = process;

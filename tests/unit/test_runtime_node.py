@@ -24,7 +24,8 @@ from runtime_harness import (
     run_script,
 )
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="no node on this machine")
+# One after the other: ES modules pass through /tmp, which they share here and in the sandbox do not.
+pytestmark = [pytest.mark.skipif(NODE is None, reason="no node on this machine"), pytest.mark.xdist_group("node")]
 BOOT = str(RUNTIMES / "node/boot.cjs")
 
 
@@ -1178,9 +1179,18 @@ def test_an_es_module_script_has_imports_and_top_level_await(script):
         console.log(typeof readFileSync, typeof os.cpus, import.meta.url);
         setTimeout(() => console.log('later'), 5);
     """
-    code, out, err = script(source, b"p")
+    name = f"module-{os.getpid()}"  # /tmp is shared here: another test's may be there
+    code, out, err = script(source, b"p", name=name)
     assert (code, err) == (0, "")
-    assert out == b"payload p\nfunction function file:///tmp/hello.mjs\nlater\n"
+    assert out == f"payload p\nfunction function file:///tmp/{name}.mjs\nlater\n".encode()
+
+
+def test_a_script_reads_stdin_by_its_descriptor_and_by_import(script):
+    source = "import { stdin } from 'node:process';\nfor await (const part of stdin) console.log(String(part));"
+    assert script(source, b"p", name=f"stdin-{os.getpid()}") == (0, b"p\n", "")
+    every = b"x" * (1 << 20)  # more than a pipe holds: it has to wait
+    source = "const all = require('fs').readFileSync(0); console.log(all.length)"
+    assert script(source, every) == (0, b"1048576\n", "")
 
 
 def test_a_script_reads_stdin_as_a_stream(script):
