@@ -340,7 +340,7 @@ static void rig_expect(const char *payload, enum err_code code, const char *erro
     rig_ask(payload);
     if (rig.answer.code != (uint32_t)code || strcmp((char *)rig.error.data, error) != 0)
         fail_msg("%s: %s (%s), not %s (%s); log: %.500s", payload, err_cause((int)rig.answer.code),
-                 rig.error.data, err_cause(code), error, rig.log.data);
+                 rig.error.data, err_cause((int)code), error, rig.log.data);
     if (output)
         assert_string_equal(rig.output.data, output);
 }
