@@ -7,6 +7,8 @@ const Module = require('module');
 const { pathToFileURL } = require('url');
 
 const FOLDER = '/tmp';
+// Of this process alone, also where processes share /tmp.
+const MODULE_FOLDER = `${FOLDER}/${process.pid}`;
 
 // What a stack trace calls the file. Last, so that it is the one that counts.
 function named(fn, source) {
@@ -30,31 +32,24 @@ function evaluateCommon(fn, source, isMain) {
 
 async function evaluateModule(fn, source) {
   const text = named(fn, source);
-  const path = `${FOLDER}/${fn.name}.mjs`;
+  const path = `${MODULE_FOLDER}/${fn.name}.mjs`;
   try {
-    fs.writeFileSync(path, text, { flag: 'wx' });
+    fs.mkdirSync(MODULE_FOLDER);
+    fs.writeFileSync(path, text);
   } catch {
-    remove(path);
+    fs.rmSync(MODULE_FOLDER, { force: true, recursive: true });
     return import(`data:text/javascript;base64,${Buffer.from(text).toString('base64')}`);
   }
   try {
     return await import(pathToFileURL(path).href);
   } finally {
-    remove(path);
-  }
-}
-
-function remove(path) {
-  try {
-    fs.unlinkSync(path);
-  } catch {
-    // Never there, or removed by the user's code.
+    fs.rmSync(MODULE_FOLDER, { force: true, recursive: true });
   }
 }
 
 // Paths under which a source passed, for messages: what a person reads names the function's own file.
 function pathsOf(name) {
-  return [`file://${FOLDER}/${name}.mjs`, `${FOLDER}/${name}.mjs`, `${FOLDER}/${name}.js`];
+  return [`file://${MODULE_FOLDER}/${name}.mjs`, `${MODULE_FOLDER}/${name}.mjs`, `${FOLDER}/${name}.js`];
 }
 
 module.exports = { evaluateCommon, evaluateModule, pathsOf };

@@ -38,29 +38,30 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **ret_dis
     return 0;
 }
 
-static void dispatch_close_list(struct link *link) {
-    while (link) {
-        struct link *next = link->next;
-        link_close(link);
-        link = next;
-    }
-}
-
 void dispatch_free(struct dispatch *dispatch) {
     if (!dispatch)
         return;
+    dispatch->draining = true;
     peers_stop(dispatch);
     loop_disarm(dispatch->loop, &dispatch->sweep);
-    for (uint32_t i = 0; i < TABLE_WORKERS; i++)
-        if (dispatch->wasm[i])
-            link_close(dispatch->wasm[i]);
-    dispatch_close_list(dispatch->retiring);
-    for (struct dispatch_function *function = dispatch->all; function; function = function->all_next) {
-        dispatch_close_list(function->processes);
-        function->processes = NULL;
+    while (dispatch->waiting)
+        dispatch_fail_queue(dispatch, dispatch->waiting, ERR_DRAINING, "the platform is shutting down");
+    wasm_close_all(dispatch);
+    processes_close_all(dispatch);
+    while (dispatch->all) {
+        struct dispatch_function *function = dispatch->all;
+        dispatch->all = function->all_next;
+        function->version->runtime_data = NULL;
+        free(function);
     }
     table_unmap(dispatch->table);
     free(dispatch);
+}
+
+void dispatch_fail_link(struct dispatch *dispatch, struct link *link, int code, const char *error) {
+    for (unsigned slot = 0; slot < LINK_WINDOW; slot++)
+        if (link->slots[slot])
+            dispatch_fail(dispatch, link->slots[slot], code, error);
 }
 
 uint64_t dispatch_next_id(struct dispatch *dispatch) {

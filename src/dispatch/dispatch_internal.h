@@ -94,6 +94,7 @@ void dispatch_unlink(struct dispatch *dispatch, struct call *call);
 void dispatch_requeue(struct dispatch *dispatch,
                       struct call *call); /* SENT, off its link: to the front of its queue */
 struct call *dispatch_pop(struct dispatch *dispatch, struct dispatch_function *function);
+void dispatch_fail_link(struct dispatch *dispatch, struct link *link, int code, const char *error);
 void dispatch_fail_queue(struct dispatch *dispatch, struct dispatch_function *function, int code,
                          const char *error);
 void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct call *call);
@@ -113,6 +114,7 @@ void wasm_after_answer(struct dispatch *dispatch, struct link *link);
 void wasm_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void wasm_retire(struct dispatch *dispatch, struct link *link);
 void wasm_retire_orphans(struct dispatch *dispatch);
+void wasm_close_all(struct dispatch *dispatch); /* the end: calls in flight are answered with ERR_DRAINING */
 void wasm_publish(struct dispatch *dispatch, struct link *link);
 void wasm_refresh_weights(struct dispatch *dispatch);
 
@@ -126,6 +128,7 @@ void processes_after_answer(struct dispatch *dispatch, struct link *link);
 void processes_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void processes_retire(struct dispatch_function *function);
 void processes_retire_all(struct dispatch *dispatch);
+void processes_close_all(struct dispatch *dispatch); /* as wasm_close_all */
 /* script.c */
 void script_run(struct dispatch *dispatch, struct link *link, struct call *call);
 void script_on_text(struct link *link, int stream, struct call_bytes text);

@@ -361,12 +361,24 @@ void processes_start_failed(struct dispatch *dispatch, const struct message *mes
     storage_unref(dispatch->config.storage, version);
 }
 
-void processes_server_lost(struct dispatch *dispatch) {
+static void processes_forget_starts(struct dispatch *dispatch) {
     for (int i = 0; i < DISPATCH_STARTS_MAX; i++)
         if (dispatch->starts[i].request) {
             struct storage_version *version = processes_take_start(dispatch, dispatch->starts[i].request);
             storage_unref(dispatch->config.storage, version);
         }
+}
+
+void processes_close_all(struct dispatch *dispatch) {
+    processes_forget_starts(dispatch);
+    while (dispatch->process_links) {
+        dispatch_fail_link(dispatch, dispatch->process_links, ERR_DRAINING, "the platform is shutting down");
+        processes_close(dispatch, dispatch->process_links);
+    }
+}
+
+void processes_server_lost(struct dispatch *dispatch) {
+    processes_forget_starts(dispatch);
     for (struct link *link = dispatch->process_links; link;) {
         struct link *next = link->all_next;
         if (link->exited)

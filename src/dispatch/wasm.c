@@ -187,12 +187,22 @@ static void wasm_on_end(struct link *link, const struct err *err) {
     int code = link->kill_code ? link->kill_code : err->code == ERR_BAD_ANSWER ? ERR_BAD_ANSWER : ERR_CRASH;
     const char *error =
         code == ERR_TIMEOUT ? "the function ran out of time" : "the worker died during the call";
-    for (unsigned slot = 0; slot < LINK_WINDOW; slot++)
-        if (link->slots[slot]) {
-            dispatch->totals.crashes++;
-            dispatch_fail(dispatch, link->slots[slot], code, error);
-        }
+    dispatch->totals.crashes += link->in_flight;
+    dispatch_fail_link(dispatch, link, code, error);
     wasm_close(dispatch, link);
+}
+
+static void wasm_drop(struct dispatch *dispatch, struct link *link) {
+    dispatch_fail_link(dispatch, link, ERR_DRAINING, "the platform is shutting down");
+    wasm_close(dispatch, link);
+}
+
+void wasm_close_all(struct dispatch *dispatch) {
+    for (uint32_t i = 0; i < TABLE_WORKERS; i++)
+        if (dispatch->wasm[i])
+            wasm_drop(dispatch, dispatch->wasm[i]);
+    while (dispatch->retiring)
+        wasm_drop(dispatch, dispatch->retiring);
 }
 
 void wasm_after_answer(struct dispatch *dispatch, struct link *link) {

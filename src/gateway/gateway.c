@@ -22,7 +22,8 @@ static void gateway_on_log(void *context, struct storage_version *version, int s
 static struct gateway *gateway_of_process;
 
 static void gateway_on_release(struct storage_version *version) {
-    dispatch_forget(gateway_of_process->dispatch, version);
+    if (gateway_of_process->dispatch)
+        dispatch_forget(gateway_of_process->dispatch, version);
 }
 
 static int gateway_open_dispatch(struct gateway *gateway, struct err *err) {
@@ -117,8 +118,9 @@ void gateway_free(struct gateway *gateway) {
     if (!gateway)
         return;
     jobs_free(gateway->jobs);
+    dispatch_free(gateway->dispatch); /* answers what is still in flight */
+    gateway->dispatch = NULL;
     http_server_free(gateway->http);
-    dispatch_free(gateway->dispatch);
     storage_free(gateway->storage);
     function_log_free(gateway->log);
     buf_fini(&gateway->scratch);

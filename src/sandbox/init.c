@@ -58,9 +58,11 @@ bool init_map_user(int proc_fd, unsigned user, unsigned group) {
 
 /* The parent may have handlers and a signalfd. */
 static void init_reset_signals(void) {
-    struct sigaction act = {.sa_handler = SIG_DFL};
+    /* The kernel's own structure, all zero: the C library's sigaction refuses its internal signals, which a
+     * parent that was started by posix_spawn has ignored. */
+    static const struct { uint64_t handler, flags, restorer, mask; } act;
     for (int i = 1; i < NSIG; i++)
-        sigaction(i, &act, NULL);
+        syscall(SYS_rt_sigaction, i, &act, NULL, sizeof act.mask);
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
