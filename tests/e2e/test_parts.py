@@ -64,7 +64,7 @@ def test_parts_by_hand_in_any_order(terminals, order):
     for name in order:
         part = terminals.start(name)
         if name == "load_balancer":
-            part.wait_line(READY[name], 5)  # it waits for nobody
+            terminals.parts[victim].wait_line(READY[name], 5)  # it waits for nobody
     terminals.find_address()
     terminals.system.wait_ready()
     terminals.parts["server"].wait_line(r"server: 2 workers ready, forwarding requests to load balancer", 5)
@@ -97,6 +97,7 @@ def test_part_that_is_killed_and_started_again(terminals, victim):
         for name in functions:
             terminals.invoke(name)
         faas.wait_until(lambda: terminals.system.request("GET", "/readyz").status == 200, 10, "ready")
+        terminals.parts[victim].wait_line(r".* listening on .*")
     assert {name: terminals.parts[name].popen.poll() for name in others} == dict.fromkeys(others), terminals.text()
     for name in PARTS:
         terminals.parts[name].signal(15)
