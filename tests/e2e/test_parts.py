@@ -64,7 +64,7 @@ def test_parts_by_hand_in_any_order(terminals, order):
     for name in order:
         part = terminals.start(name)
         if name == "load_balancer":
-            terminals.parts[victim].wait_line(READY[name], 5)  # it waits for nobody
+            part.wait_line(READY[name], 5)  # it waits for nobody
     terminals.find_address()
     terminals.system.wait_ready()
     terminals.parts["server"].wait_line(r"server: 2 workers ready, forwarding requests to load balancer", 5)
