@@ -277,9 +277,19 @@ void dispatch_mark_dirty(struct dispatch *dispatch, struct link *link) {
     dispatch->dirty = link;
 }
 
-void dispatch_send_call(struct link *link, struct call *call) {
+void dispatch_unmark_dirty(struct dispatch *dispatch, struct link *link) {
+    if (!link->dirty)
+        return;
+    struct link **at = &dispatch->dirty;
+    while (*at != link)
+        at = &(*at)->dirty_next;
+    *at = link->dirty_next;
+    link->dirty = false;
+}
+
+void dispatch_send_call(struct link *link, const struct call *call, struct call_bytes body) {
     struct frame_header header = {
-        .length = (uint32_t)(call->head.len + call->body.len),
+        .length = (uint32_t)(call->head.len + body.len),
         .type = FRAME_CALL,
         .format = FRAME_FORMAT,
         .slot = call->slot,
@@ -287,7 +297,7 @@ void dispatch_send_call(struct link *link, struct call *call) {
         .key = call->version->key,
         .head_len = (uint32_t)call->head.len,
     };
-    link_send(link, &header, call->head, call->body);
+    link_send(link, &header, call->head, body);
 }
 
 static void dispatch_head_number(struct buf *head, const char *name, uint64_t value) {

@@ -99,7 +99,8 @@ void dispatch_fail_queue(struct dispatch *dispatch, struct dispatch_function *fu
                          const char *error);
 void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct call *call);
 void dispatch_mark_dirty(struct dispatch *dispatch, struct link *link);
-void dispatch_send_call(struct link *link, struct call *call);
+void dispatch_unmark_dirty(struct dispatch *dispatch, struct link *link);
+void dispatch_send_call(struct link *link, const struct call *call, struct call_bytes body);
 void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source);
 void dispatch_take_answer(struct link *link, const struct frame *frame);
 

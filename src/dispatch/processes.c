@@ -25,13 +25,7 @@ static void processes_close(struct dispatch *dispatch, struct link *link) {
         dispatch->process_links = link->all_next;
     if (link->all_next)
         link->all_next->all_prev = link->all_prev;
-    if (link->dirty) {
-        struct link **at = &dispatch->dirty;
-        while (*at != link)
-            at = &(*at)->dirty_next;
-        *at = link->dirty_next;
-        link->dirty = false;
-    }
+    dispatch_unmark_dirty(dispatch, link);
     function->process_count--;
     dispatch->process_total--;
     link_close(link);
@@ -180,7 +174,7 @@ static void processes_send(struct dispatch *dispatch, struct link *link, struct 
     call->cold = link->fresh;
     link->fresh = false;
     dispatch_mark_sent(dispatch, link, call);
-    dispatch_send_call(link, call);
+    dispatch_send_call(link, call, call->body);
     dispatch_mark_dirty(dispatch, link);
 }
 

@@ -8,16 +8,7 @@ void script_run(struct dispatch *dispatch, struct link *link, struct call *call)
     link->fresh = false;
     dispatch_mark_sent(dispatch, link, call);
     link_feed_stdin(link, call->body);
-    struct frame_header header = {
-        .length = (uint32_t)call->head.len,
-        .type = FRAME_CALL,
-        .format = FRAME_FORMAT,
-        .slot = call->slot,
-        .call_id = call->id,
-        .key = call->version->key,
-        .head_len = (uint32_t)call->head.len,
-    };
-    link_send(link, &header, call->head, (struct call_bytes){0});
+    dispatch_send_call(link, call, (struct call_bytes){0}); /* the payload is on stdin */
     dispatch_mark_dirty(dispatch, link);
 }
 

@@ -57,7 +57,7 @@ static void wasm_send(struct dispatch *dispatch, struct link *link, struct call 
         dispatch_send_load(link, call->version, (struct call_bytes){0});
         function->loaded_mask |= bit;
     }
-    dispatch_send_call(link, call);
+    dispatch_send_call(link, call, call->body);
     dispatch_mark_dirty(dispatch, link);
     wasm_publish(dispatch, link);
 }
@@ -148,13 +148,7 @@ static void wasm_remove(struct dispatch *dispatch, struct link *link) {
 
 static void wasm_close(struct dispatch *dispatch, struct link *link) {
     wasm_remove(dispatch, link);
-    if (link->dirty) {
-        struct link **at = &dispatch->dirty;
-        while (*at != link)
-            at = &(*at)->dirty_next;
-        *at = link->dirty_next;
-        link->dirty = false;
-    }
+    dispatch_unmark_dirty(dispatch, link);
     link_close(link);
 }
 
