@@ -23,8 +23,12 @@ stage() { # name, command
 }
 quiet_make() { make -j "$jobs" --no-print-directory "$@"; }
 e2e() { # directory of the executables
-    MINIFAAS_BIN=$root/$1 PYTHONDONTWRITEBYTECODE=1 "$venv_dir/bin/pytest" -q -n 2 --dist loadgroup \
-        -p no:cacheprovider tests/e2e
+    local run=(env MINIFAAS_BIN="$root/$1" PYTHONDONTWRITEBYTECODE=1 "$venv_dir/bin/pytest" -q
+        -o cache_dir="$scratch/pytest-${1//\//-}" tests/e2e)
+    "${run[@]}" -n 2 --dist loadgroup && return
+    # Two at a time fill a small machine, and some tests are about time: what failed gets one more try, alone.
+    echo 'again, alone:'
+    "${run[@]}" -p no:xdist --last-failed --last-failed-no-failures none
 }
 fuzz() { # 20 seconds a target, from a copy of the stored corpus
     local program target status=0
