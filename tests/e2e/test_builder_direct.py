@@ -283,7 +283,7 @@ def slow_build(tmp_path, languages):
 
     wait_until(is_compiling)
     yield popen, children(popen.pid)
-    popen.kill()
+    popen.terminate()  # takes its children along
     popen.wait()
     popen.stdout.close()
 
