@@ -47,7 +47,7 @@ static int parse_on_url(llhttp_t *llhttp, const char *at, size_t len) {
 static int parse_on_version(llhttp_t *llhttp, const char *at, size_t len) {
     struct http_parser *parser = parse_owner(llhttp);
     parser->line_bytes = parse_offset(parser, at + len);
-    return 0;
+    return parser->line_bytes > parser->limits->line_max ? parse_refuse(parser, ERR_URI_TOO_LONG) : 0;
 }
 
 static int parse_count_extra(struct http_parser *parser, size_t len, enum err_code code) {
@@ -278,10 +278,6 @@ static int parse_check_head(struct http_parser *parser, size_t head_bytes, struc
     if (parser->line_bytes != request->method.len + request->target.len + sizeof "  HTTP/1.1" - 1 ||
         memcmp(request->target.data + request->target.len, " HTTP/1.", 8) != 0)
         return err_set(err, ERR_BAD_REQUEST, "malformed request: not a request line of HTTP/1.1");
-    if (parser->line_bytes > parser->limits->line_max) {
-        parser->refusal = ERR_URI_TOO_LONG;
-        return parse_explain(parser, err);
-    }
     if (head_bytes - parser->line_bytes > parser->limits->headers_max) {
         parser->refusal = ERR_HEADERS_TOO_LARGE;
         return parse_explain(parser, err);
