@@ -1,6 +1,6 @@
 # make                 all executables, in build/bin
 # make test-unit       unit tests            make sanitize    the same tree under ASan and UBSan, in build/asan
-# make fuzz            libFuzzer programs, in build/fuzz      make bench       figures against a do-nothing server
+# make fuzz            libFuzzer programs, in build/fuzz      make bench       what a call costs, against peers (see below)
 # make tidy            clang-tidy            make format-check
 # make install PREFIX=/usr/local DESTDIR=
 # Variables: CC, CFLAGS, LDFLAGS; WERROR=1 (or CI=1) makes warnings errors; V=1 shows the commands.
@@ -196,9 +196,11 @@ fuzzers: $(FUZZERS)
 fuzz:
 	@$(MAKE) MODE=fuzz fuzzers
 
+# make bench CASES=hello,echo   only these (all of them: make bench OPTIONS=--list)
+# make bench QUICK=1            one second each, once
 benches: $(BENCHES)
 bench: all benches
-	python3 tests/bench/bench.py
+	@python3 tests/bench/bench.py --build $(BUILD) $(if $(CASES),--cases $(CASES)) $(if $(QUICK),--quick) $(OPTIONS)
 
 SOURCES = $(wildcard src/*/*.c tests/*/*.c)
 tidy:

@@ -51,7 +51,7 @@ fuzz() { # 20 seconds a target, from a copy of the stored corpus
 
 stage 'includes go one way' python3 tests/check_includes.py
 stage 'format' make --no-print-directory format-check
-stage 'build' quiet_make
+stage 'build' quiet_make all benches
 stage 'no warnings: gcc' quiet_make BUILD=build/gcc CC=gcc WERROR=1 all tests
 stage 'no warnings: clang' quiet_make BUILD=build/clang CC=clang WERROR=1 all tests
 stage 'unit tests' quiet_make test-unit
