@@ -9,11 +9,9 @@ void buf_fini(struct buf *buf) {
     *buf = (struct buf){0};
 }
 
-bool buf_reserve(struct buf *buf, size_t more) {
+bool buf_grow(struct buf *buf, size_t more) {
     if (buf->failed)
         return false;
-    if (more <= buf->cap - buf->len)
-        return true;
     if (more > SIZE_MAX / 2 - buf->len) {
         buf->failed = true;
         return false;
@@ -29,17 +27,6 @@ bool buf_reserve(struct buf *buf, size_t more) {
     buf->data = data;
     buf->cap = cap;
     return true;
-}
-
-void buf_append(struct buf *buf, const void *data, size_t len) {
-    if (len == 0 || !buf_reserve(buf, len))
-        return;
-    memcpy(buf->data + buf->len, data, len);
-    buf->len += len;
-}
-
-void buf_append_str(struct buf *buf, const char *text) {
-    buf_append(buf, text, strlen(text));
 }
 
 void buf_append_format(struct buf *buf, const char *format, ...) {

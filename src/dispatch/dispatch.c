@@ -385,7 +385,7 @@ void dispatch_take_answer(struct link *link, const struct frame *frame) {
             dispatch->config.on_artefact(dispatch->config.context, call->version);
         return;
     }
-    char error[1024] = "";
+    char error[1024];
     struct call_answer answer = {
         .code = view.fixed.code < ERR_COUNT ? (int)view.fixed.code : ERR_BAD_ANSWER,
         .exit_code = view.fixed.exit_code,

@@ -1,6 +1,5 @@
 /* From an HTTP request to a call. */
 #include <ctype.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "gateway/gateway_internal.h"
@@ -66,8 +65,13 @@ void invoke_by_query(struct gateway *gateway, struct http_conn *conn, struct htt
     }
     struct request *request = invoke_prepare(gateway, conn, http, version);
     request->envelope = true;
-    int len = snprintf(request->head_small, sizeof request->head_small, "FAAS_CALL_ID=%s", request->call_id);
-    request->call.head = (struct call_bytes){(const uint8_t *)request->head_small, (size_t)len + 1};
+    static const char prefix[] = "FAAS_CALL_ID=";
+    _Static_assert(sizeof request->head_small >= sizeof prefix + GATEWAY_CALL_ID_MAX, "any id fits");
+    size_t id_size = strlen(request->call_id) + 1;
+    memcpy(request->head_small, prefix, sizeof prefix - 1);
+    memcpy(request->head_small + sizeof prefix - 1, request->call_id, id_size);
+    request->call.head =
+        (struct call_bytes){(const uint8_t *)request->head_small, sizeof prefix - 1 + id_size};
     dispatch_submit(gateway->dispatch, &request->call);
 }
 

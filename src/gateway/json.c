@@ -7,6 +7,17 @@ static inline bool json_is_plain(uint8_t byte) {
     return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
 }
 
+/* The same of eight bytes at once: a byte's top bit is set when it is below 0x20, '"', '\\' or not ASCII; see
+ * "Determine if a word has a byte less than n", Bit Twiddling Hacks, S. E. Anderson. */
+static inline bool json_are_plain(const uint8_t *at) {
+    static const uint64_t ones = 0x0101010101010101ull, tops = 0x8080808080808080ull;
+    uint64_t word;
+    memcpy(&word, at, 8);
+    uint64_t quote = word ^ (ones * '"'), backslash = word ^ (ones * '\\');
+    uint64_t below = word - ones * 0x20, quotes = quote - ones, backslashes = backslash - ones;
+    return ((below | quotes | backslashes | word) & tops) == 0;
+}
+
 /* Bytes of the valid UTF-8 sequence at `at`, or 0. */
 static size_t json_utf8_len(const uint8_t *at, size_t left) {
     uint8_t lead = at[0];
@@ -80,6 +91,8 @@ void json_append_string(struct buf *out, const void *data, size_t len) {
     buf_append(out, "\"", 1);
     while (at < end) {
         const uint8_t *run = at;
+        while (end - at >= 8 && json_are_plain(at))
+            at += 8;
         while (at < end && json_is_plain(*at))
             at++;
         buf_append(out, run, (size_t)(at - run));

@@ -81,11 +81,15 @@ static void routes_strategy(struct gateway *gateway, struct http_conn *conn, str
         dispatch_set_strategy(gateway->dispatch, strategy, routes_on_strategy, request);
 }
 
-static bool routes_method_is(const struct http_request *request, const char *method) {
-    size_t len = strlen(method);
+/* HEAD counts as GET. */
+static bool routes_method_equals(const struct http_request *request, const char *method, size_t len) {
     if (request->method.len == len && memcmp(request->method.data, method, len) == 0)
         return true;
-    return request->head && strcmp(method, "GET") == 0;
+    return request->head && len == 3 && memcmp(method, "GET", 3) == 0;
+}
+
+static bool routes_method_is(const struct http_request *request, const char *method) {
+    return routes_method_equals(request, method, strlen(method));
 }
 
 static void routes_wrong_method(struct http_conn *conn, const char *allow) {
@@ -172,11 +176,9 @@ static bool routes_path_is(struct http_slice path, const char *route) {
 static bool routes_method_in(const struct http_request *request, const char *methods) {
     if (*methods == '\0')
         return true;
-    char method[8];
     for (const char *at = methods; *at;) {
         size_t len = strcspn(at, ", ");
-        snprintf(method, sizeof method, "%.*s", (int)len, at);
-        if (routes_method_is(request, method))
+        if (routes_method_equals(request, at, len))
             return true;
         at += len + strspn(at + len, ", ");
     }

@@ -245,8 +245,10 @@ static int parse_split_target(struct http_request *request, struct err *err) {
 }
 
 static bool parse_host_is_sane(const struct http_slice *host) {
+    static const bool refused[256] = {['/'] = true, ['\\'] = true, ['?'] = true, ['#'] = true, ['@'] = true,
+                                      [','] = true, ['<'] = true,  ['>'] = true, ['"'] = true};
     for (size_t i = 0; i < host->len; i++)
-        if ((unsigned char)host->data[i] <= ' ' || strchr("/\\?#@,<>\"", host->data[i]))
+        if ((unsigned char)host->data[i] <= ' ' || refused[(unsigned char)host->data[i]])
             return false;
     return true;
 }
