@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -130,7 +132,27 @@ void disk_close(struct disk *disk) {
     mem_close_fd(&disk->lock_fd);
 }
 
+/* In three system calls: opening ten thousand functions consists of this. False when anything is unusual,
+ * too; the other way then says what it is. */
+static bool disk_read_meta_quickly(const struct disk *disk, const char *id, struct storage_meta *ret_meta) {
+    char path[STORAGE_ID_MAX + sizeof "/" DISK_META_FILE], json[4096];
+    struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+    snprintf(path, sizeof path, "%s/" DISK_META_FILE, id);
+    MEM_CLOSE_FD int fd = (int)syscall(SYS_openat2, disk->dir_fd, path, &how, sizeof how);
+    ssize_t got = fd < 0 ? -1 : read(fd, json, sizeof json);
+    struct storage_meta meta;
+    struct err ignored;
+    if (got <= 0 || got == sizeof json || storage_meta_decode(json, (size_t)got, &meta, &ignored) != 0 ||
+        strcmp(meta.id, id) != 0)
+        return false;
+    *ret_meta = meta;
+    return true;
+}
+
 int disk_read_meta(const struct disk *disk, const char *id, struct storage_meta *ret_meta, struct err *err) {
+    if (disk_read_meta_quickly(disk, id, ret_meta))
+        return 0;
     MEM_CLOSE_FD int fd = -1;
     int rc = files_open_dir(disk->dir_fd, id, &fd, err);
     if (rc != 0)

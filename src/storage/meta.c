@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "storage/name.h"
+#include "storage/quick.h"
 #include "storage/storage.h"
 
 enum {
@@ -252,17 +253,28 @@ static int meta_from_json(const json_t *root, struct storage_meta *meta, struct 
     return reader.rc != 0 ? reader.rc : meta_check(meta, err);
 }
 
-int storage_meta_decode(const char *json, size_t len, struct storage_meta *ret_meta, struct err *err) {
-    if (len > META_JSON_MAX_BYTES)
-        return err_set(err, ERR_BAD_REQUEST, "metadata: longer than %d bytes", META_JSON_MAX_BYTES);
+static int meta_parse(const char *json, size_t len, struct storage_meta *meta, struct err *err) {
     json_error_t problem;
     json_t *root = json_loadb(len ? json : "", len, JSON_REJECT_DUPLICATES, &problem);
     if (!root)
         return err_set(err, ERR_BAD_REQUEST, "metadata: no JSON: line %d, column %d", problem.line,
                        problem.column);
-    struct storage_meta meta = {0};
-    int rc = meta_from_json(root, &meta, err);
+    int rc = meta_from_json(root, meta, err);
     json_decref(root);
+    return rc;
+}
+
+int storage_meta_decode(const char *json, size_t len, struct storage_meta *ret_meta, struct err *err) {
+    if (len > META_JSON_MAX_BYTES)
+        return err_set(err, ERR_BAD_REQUEST, "metadata: longer than %d bytes", META_JSON_MAX_BYTES);
+    struct storage_meta meta = {0};
+    int rc;
+    if (len > 0 && quick_decode(json, len, &meta)) {
+        rc = meta_check(&meta, err);
+    } else {
+        meta = (struct storage_meta){0};
+        rc = meta_parse(json, len, &meta, err);
+    }
     if (rc == 0)
         *ret_meta = meta;
     return rc;

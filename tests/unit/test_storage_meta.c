@@ -187,6 +187,34 @@ static void test_every_wrong_value_is_refused(void **state) {
     buf_fini(&json);
 }
 
+/* A blank in front is for the reader of all of JSON; without one it is the form that is written. */
+static void test_both_readers_say_the_same(void **state) {
+    (void)state;
+    struct storage_meta meta = meta_of_test(), quick, general;
+    struct buf json = {0}, blank = {0};
+    struct err err = {0};
+    assert_int_equal(storage_meta_encode(&meta, &json, &err), 0);
+    buf_append_str(&blank, " ");
+    buf_append(&blank, json.data, json.len);
+    /* Every byte in turn becomes another. */
+    static const char others[] = "0 \"x{}\\,:-\n";
+    for (size_t i = 0; i < json.len; i++) {
+        for (const char *other = others; *other; other++) {
+            uint8_t before = json.data[i];
+            json.data[i] = blank.data[i + 1] = (uint8_t)*other;
+            memset(&quick, 0, sizeof quick);
+            memset(&general, 0, sizeof general);
+            int rc = storage_meta_decode((const char *)json.data, json.len, &quick, &err);
+            if (storage_meta_decode((const char *)blank.data, blank.len, &general, &err) != rc)
+                fail_msg("byte %zu as '%c': %d and not", i, *other, rc);
+            assert_same_meta(&quick, &general);
+            json.data[i] = blank.data[i + 1] = before;
+        }
+    }
+    buf_fini(&json);
+    buf_fini(&blank);
+}
+
 static void test_every_cut_is_refused(void **state) {
     (void)state;
     struct storage_meta meta = meta_of_test(), back;
@@ -319,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_round_trip_of_every_lang_and_longest_name),
         cmocka_unit_test(test_round_trip_of_limits_at_their_bounds),
         cmocka_unit_test(test_every_wrong_value_is_refused),
+        cmocka_unit_test(test_both_readers_say_the_same),
         cmocka_unit_test(test_every_cut_is_refused),
         cmocka_unit_test(test_huge_and_deep_json_is_refused),
         cmocka_unit_test(test_no_metadata_is_written_that_would_be_refused),
