@@ -18,3 +18,6 @@ rust_dir=$cache_dir/rust-wasm
 
 # Python packages of the tests, by what tests/requirements.txt asks for: bin/python.
 venv_dir=$cache_dir/tests-$(sha256sum <"$root/tests/requirements.txt" | cut -c 1-12)
+
+# Other people's servers that `make bench` compares with, each in a directory of its own: scripts/bench_peers.sh.
+bench_dir=$cache_dir/bench-peers

@@ -13,13 +13,27 @@ import tempfile
 import time
 from pathlib import Path
 
+import cases_functions
+import cases_mix
+import cases_work
 import report
-from cases import CASES, deploy_example
+from cases import CASES
 from load import Load
 from peers import PEERS
-from processes import Program
+from processes import Disturbance, Program
 from results import Results
-from systems import ROOT, System
+from systems import EXAMPLES, ROOT, System
+
+MODULES = (cases_work, cases_functions, cases_mix)  # each puts its cases into CASES
+FUNCTIONS = {
+    "hello": ("c", EXAMPLES / "c/hello.c"),
+    "quiet": ("c", EXAMPLES / "c/hello.c"),
+    "echo": ("c", EXAMPLES / "c/echo.c"),
+    "hello-js": ("js", EXAMPLES / "js/hello.js"),
+    "hello-py": ("python", EXAMPLES / "python/hello.py"),
+    "fib": ("c", Path(__file__).parent / "functions/fib.c"),
+    "sleep": ("c", Path(__file__).parent / "functions/sleep.c"),
+}
 
 
 class Bench:
@@ -30,7 +44,7 @@ class Bench:
         self.binaries = options.build / "bin"
         self.load = Load(scratch, self.binaries / "load_injector")
         self.programs = {}
-        self.functions = set()
+        self.deployed = set()
 
     def do_nothing(self):
         return self._baseline("do_nothing")
@@ -46,24 +60,39 @@ class Bench:
         return System(self.binaries, self.scratch, **settings)
 
     def system_with(self, *functions, workers=2):
-        """Ours with that many workers, never more or fewer, and these examples deployed."""
-        settings = {"workers": workers, "workers_max": workers}
-        system = self._shared(f"ours, {workers} workers", lambda: self.new_system(**settings))
+        """Ours with that many workers, never more or fewer, and with these functions deployed."""
+        return self._system(f"ours, {workers} workers", functions, workers=workers, workers_max=workers)
+
+    def system_as_shipped(self, *functions):
+        return self._system("ours, as shipped", functions)
+
+    def _system(self, name, functions, **settings):
+        system = self._shared(name, lambda: self.new_system(**settings))
         for function in functions:
-            if (workers, function) not in self.functions:
-                deploy_example(system, function)
-                self.functions.add((workers, function))
+            if (name, function) not in self.deployed:
+                lang, source = FUNCTIONS[function]
+                if not system.deploy(function, lang, source.read_bytes()):
+                    raise RuntimeError(f"this machine cannot build {lang}")
+                self.deployed.add((name, function))
         return system
+
+    def open_loop(self, program, function, rate, seconds, connections=64):
+        disturbance = Disturbance(program.pid)
+        figures = self.load.open(program.port, function, rate, seconds, connections)
+        return figures | {"cpu_us": disturbance.end()[0] * 1e6 / max(1, figures["calls"])}
 
     def peers(self, *names):
         """{name: program} of those that this machine has; of the others it says how to get them."""
         found = {}
         for name in names if self.options.peers else ():
             peer = PEERS[name]
-            if missing := peer.missing():
-                print(f"{name} is left out: {missing}\n")
-            else:
+            if not peer.find():
+                print(f"{name} is left out: it is not there; {peer.how}\n")
+                continue
+            try:
                 found[name] = self._shared(name, lambda peer=peer: peer.start(self))
+            except (RuntimeError, OSError) as error:
+                print(f"{name} is left out: {error}\n")
         return found
 
     def _shared(self, name, start):
@@ -91,6 +120,7 @@ def run(options, scratch):
     finally:
         bench.stop()
     report.print_goals(bench.results)
+    report.print_disturbance(bench.results)
     seconds = time.monotonic() - started
     print(f"{seconds:.0f} s; every figure is in {options.json}")
     goals = [dict(zip(("measure", "must", "aim", "measured", "verdict"), row)) for row in report.goal_rows(bench.results)]

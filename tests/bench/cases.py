@@ -3,7 +3,7 @@
 import report
 from goals import STRATEGIES
 from load import Target
-from processes import cpu_seconds, memory, pinned, settled_memory
+from processes import Disturbance, memory, pinned, settled_memory
 from systems import EXAMPLES
 
 CASES = {}
@@ -21,10 +21,10 @@ def case(name):
 
 def measure(bench, target, connections, seconds, core=None):
     """Figures of a closed loop, with the CPU time that the answering side took a call."""
-    before = cpu_seconds(target.program.pid)
+    disturbance = Disturbance(target.program.pid)
     figures = bench.load.closed(target, connections, seconds, core)
-    figures["cpu_us"] = (cpu_seconds(target.program.pid) - before) * 1e6 / max(1, figures["calls"])
-    return figures
+    cpu_s, others = disturbance.end()
+    return figures | {"cpu_us": cpu_s * 1e6 / max(1, figures["calls"]), "others": others}
 
 
 def measure_in_turn(bench, name, targets, settings, seconds=None):
@@ -45,12 +45,16 @@ MEMORY = {"PSS MiB": "PSS MiB", "RSS MiB": "RSS MiB", "processes": "processes"}
 
 @case("hello")
 def hello(bench):
-    """hello without payload: ours (2 workers, a fresh instance a call) and the peers"""
+    """hello without payload: ours (2 workers, and as shipped; a fresh instance a call) and the peers"""
     targets = {"do-nothing": Target(bench.do_nothing()), "ours": Target(bench.system_with("hello"))}
-    targets |= {name: Target(program) for name, program in bench.peers("nginx").items()}
+    peers = bench.peers("nginx", "wasmtime", "wasmtime, tuned", "workerd", "of-watchdog", "deno")
+    targets |= {name: Target(program) for name, program in peers.items()}
+    targets["ours, as shipped"] = Target(bench.system_as_shipped("hello"))
     for subject, target in targets.items():
         bench.results.add("memory", subject, "before the load", settled_memory(target.program.pid))
-    measure_in_turn(bench, "hello", targets, {"64": 64, "8": 8, "1": 1})
+    few = {name: target for name, target in targets.items() if name not in peers}
+    measure_in_turn(bench, "hello", targets, {"64": 64, "1": 1})
+    measure_in_turn(bench, "hello", few, {"8": 8})
     for _ in range(bench.options.repetitions):
         for subject in ("do-nothing", "ours"):
             target = targets[subject]
@@ -98,9 +102,3 @@ def idle(bench):
         bench.results.add("idle", "ours", "4 workers", figures)
     life = {"ready ms": "start to ready, ms", "stop ms": "SIGTERM to all gone, ms"}
     report.print_figures(bench.results, "idle", MEMORY | life)
-
-
-def deploy_example(system, name):
-    lang, source = {"hello": ("c", "c/hello.c"), "echo": ("c", "c/echo.c"), "hello-js": ("js", "js/hello.js"),
-                    "hello-py": ("python", "python/hello.py")}[name]  # fmt: skip
-    return system.deploy(name, lang, (EXAMPLES / source).read_bytes())

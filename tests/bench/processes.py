@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -37,6 +38,25 @@ def tree(root):
 
 def cpu_seconds(root):
     return sum(ticks for _, ticks in tree(root).values()) / TICKS_PER_S
+
+
+class Disturbance:
+    """Share of the machine that went to processes that are neither `root` nor below it, nor our ended children."""
+
+    def __init__(self, root):
+        self.root, self.start = root, time.monotonic()
+        self.known = self._seconds()
+
+    def _seconds(self):
+        busy = Path("/proc/stat").read_text().split("\n")[0].split()
+        own = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (sum(map(int, busy[1:4] + busy[6:9])) / TICKS_PER_S, cpu_seconds(self.root), own.ru_utime + own.ru_stime)
+
+    def end(self):
+        """(CPU seconds of root and below, share of the machine from 0 to 1 that others had)."""
+        machine, program, load = (now - then for now, then in zip(self._seconds(), self.known))
+        others = (machine - program - load) / (time.monotonic() - self.start) / os.cpu_count()
+        return program, max(0.0, others)
 
 
 def memory(root):

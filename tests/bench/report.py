@@ -94,3 +94,12 @@ def print_goals(results):
     if rows:
         print("## Against what it must show\n")
         table(["measure", "must", "aim", "measured", "verdict"], rows)
+
+
+def print_disturbance(results):
+    """How far the machine was ours alone."""
+    shares = [figures["others"] for rounds in results.figures.values() for figures in rounds if "others" in figures]
+    if shares:
+        print(f"Other processes had {statistics.median(shares):.0%} of the machine while it was measured (median; at worst "
+              f"{max(shares):.0%}). " + ("Figures from a busy machine: repeat them on a quiet one.\n"
+                                         if statistics.median(shares) > 0.05 else "\n"))  # fmt: skip

@@ -1,5 +1,6 @@
 """Ours, as a user would start it, with directories of its own on a port of its own."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -52,23 +53,41 @@ class System(Program):
         return seconds
 
 
-def copy_functions(home, function_id, count, prefix="copy"):
-    """More functions like a deployed one, made on disk while nothing runs there: the files are hard links to those of
-    the first, names and metadata are their own. Their names."""
-    data = Path(home) / "DATA"
-    name, number = function_id.rsplit("_", 1)
-    meta = json.loads((data / function_id / "metadata.json").read_text())
-    names = [f"{prefix}-{i}" for i in range(count)]
-    for copy in names:
-        copy_id = f"{copy}_{number}"
-        (data / copy_id).mkdir(mode=(data / function_id).stat().st_mode & 0o777)
-        for file in (data / function_id).iterdir():
-            if file.name == "metadata.json":
-                meta["name"], meta["id"] = copy, copy_id
-                (data / copy_id / file.name).write_text(json.dumps(meta, separators=(",", ":")) + "\n")
-                (data / copy_id / file.name).chmod(file.stat().st_mode & 0o777)
-            else:
-                os.link(file, data / copy_id / file.name)
-        link = os.readlink(data / "names" / name)
-        os.symlink(link.replace(function_id, copy_id), data / "names" / copy)
+def make_functions(home, function_id, count):
+    """More functions like a deployed hello, made on disk while nothing runs there, since building thousands would take
+    long. Each has a text, native code and hash of its own: hello in C says "Hello from 0042!". Their names."""
+    data, texts = Path(home) / "DATA", {}
+    names = [f"copy-{i:04}" for i in range(count)]
+    for file in (data / function_id).iterdir():
+        texts[file.name] = file.read_bytes()
+    meta = json.loads(texts.pop("metadata.json"))
+    for i, name in enumerate(names):
+        place = data / f"{name}_{meta['created_s']}"
+        place.mkdir(0o700)
+        for file, text in texts.items():
+            (place / file).write_bytes(text.replace(b"from FAAS!", b"from %04d!" % (i % 10000)))
+        native = (place / "code.cwasm").read_bytes()
+        digest = hashlib.blake2b(native, key=meta["engine"].encode()[:64], digest_size=32).hexdigest()
+        own = meta | {"name": name, "id": place.name, "native_hash": digest}
+        (place / "metadata.json").write_text(json.dumps(own, separators=(",", ":")) + "\n")
+        os.symlink(f"../{place.name}", data / "names" / name)
     return names
+
+
+def link_functions(home, names, count):
+    """Still more of them, that share the files of those: for when only their number matters."""
+    data, added = Path(home) / "DATA", []
+    for i in range(count):
+        original = (data / "names" / names[i % len(names)]).resolve()
+        meta = json.loads((original / "metadata.json").read_text())
+        name = f"link-{i:05}"
+        place = data / f"{name}_{meta['created_s']}"
+        place.mkdir(0o700)
+        for file in original.iterdir():
+            if file.name != "metadata.json":
+                os.link(file, place / file.name)
+        (place / "metadata.json").write_text(
+            json.dumps(meta | {"name": name, "id": place.name}, separators=(",", ":")) + "\n")  # fmt: skip
+        os.symlink(f"../{place.name}", data / "names" / name)
+        added.append(name)
+    return added
