@@ -1,5 +1,6 @@
 """load_injector FUNCTION THREADS REQUESTS_PER_THREAD."""
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -48,6 +49,21 @@ def test_address_from_faas_listen(system, hello, start_process):
 def test_faas_url_beats_faas_listen(system, hello, start_process):
     code, text = run(start_process, hello.name, 1, 5, FAAS_URL=system.url + "/", FAAS_LISTEN="127.0.0.1:1")
     assert code == 0, text
+
+
+def test_a_rate_is_kept(system, hello, start_process):
+    code, text = run(start_process, hello.name, 4, 25, "--rate", 200, "--json", FAAS_URL=system.url)
+    figures = json.loads(text)
+    assert code == 0 and figures["requests"] == 100 and figures["errors"] == 0, figures
+    assert 0.45 <= figures["seconds"] < 5, figures
+
+
+def test_at_a_rate_latency_counts_from_when_a_call_was_due(system, start_process):
+    """Ten calls due every 50 ms over one connection, each of which takes 100 ms: the last one waits for 450 ms first."""
+    function = system.shared("#include <unistd.h>\nint main(void) { usleep(100000); }\n", "c")
+    code, text = run(start_process, function.name, 1, 10, "--rate", 20, "--json", FAAS_URL=system.url)
+    latency_ms = json.loads(text)["latency_ms"]
+    assert code == 0 and latency_ms["min"] >= 99 and latency_ms["max"] >= 500, text
 
 
 def test_unknown_function_fails(system, start_process):
