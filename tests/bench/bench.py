@@ -100,6 +100,11 @@ class Bench:
             self.programs[name] = start()
         return self.programs[name]
 
+    def stop_peers(self):
+        """Those of the case that ended: what stays shared is ours and the baselines."""
+        for name in self.programs.keys() & PEERS.keys():
+            self.programs.pop(name).stop()
+
     def stop(self):
         for program in reversed(self.programs.values()):
             program.stop()
@@ -117,6 +122,7 @@ def run(options, scratch):
             except (RuntimeError, OSError) as error:
                 failed.append(name)
                 print(f"{name} could not be measured: {error}\n", flush=True)
+            bench.stop_peers()
     finally:
         bench.stop()
     report.print_goals(bench.results)
@@ -140,11 +146,16 @@ def parse():
     parser.add_argument("--repetitions", type=int, default=5, help="of all of them, in turn (5)")
     parser.add_argument("--quick", action="store_true", help="one second, once, smaller numbers: to see that it works")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="without other people's servers")
+    parser.add_argument("--goals", type=Path, nargs="+", metavar="JSON",
+                        help="measure nothing; print what the figures of earlier runs show")  # fmt: skip
     parser.add_argument("--json", type=Path, help="where every figure goes (BUILD/bench.json)")
     options = parser.parse_args()
     if options.list:
         for name, function in CASES.items():
             print(f"{name:12} {function.__doc__}")
+        sys.exit(0)
+    if options.goals:
+        report.print_goals(Results.load(options.goals))
         sys.exit(0)
     options.cases = options.cases.split(",") if options.cases else list(CASES)
     if unknown := [name for name in options.cases if name not in CASES]:

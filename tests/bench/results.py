@@ -1,11 +1,21 @@
 """What was measured: figures by case, subject and setting, one set a repetition."""
 
+import json
 import statistics
 
 
 class Results:
     def __init__(self):
         self.figures = {}  # {(case, subject, setting): [{name: number} of each repetition]}
+
+    @classmethod
+    def load(cls, files):
+        """From the JSON of earlier runs; what a later file has replaces what an earlier one has."""
+        results = cls()
+        for file in files:
+            for one in json.loads(file.read_text())["figures"]:
+                results.figures[one["case"], one["subject"], one["setting"]] = one["repetitions"]
+        return results
 
     def add(self, case, subject, setting, figures):
         self.figures.setdefault((case, subject, str(setting)), []).append(figures)
