@@ -1,7 +1,7 @@
 #include "balancer/policy.h"
 
-static bool policy_is_free(const struct policy_worker *worker) {
-    return worker->usable && worker->in_flight < worker->window;
+static bool policy_is_free(const struct policy_worker *worker, uint64_t room_ns) {
+    return worker->usable && worker->in_flight < worker->window && worker->backlog_ns <= room_ns;
 }
 
 static uint64_t policy_weight(const struct policy_worker *worker) {
@@ -16,10 +16,11 @@ void policy_join(struct policy_worker *workers, uint32_t count, uint32_t joined)
     workers[joined].pass = least == UINT64_MAX ? 0 : least;
 }
 
-static int policy_pick_rr(struct policy *policy, const struct policy_worker *workers, uint32_t count) {
+static int policy_pick_rr(struct policy *policy, const struct policy_worker *workers, uint32_t count,
+                          uint64_t room_ns) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = (uint32_t)(((uint64_t)policy->next + i) % count);
-        if (policy_is_free(&workers[at])) {
+        if (policy_is_free(&workers[at], room_ns)) {
             policy->next = at + 1;
             return (int)at;
         }
@@ -27,10 +28,11 @@ static int policy_pick_rr(struct policy *policy, const struct policy_worker *wor
     return -1;
 }
 
-static int policy_pick_fifo(const struct policy_worker *workers, uint32_t count) {
+static int policy_pick_fifo(const struct policy_worker *workers, uint32_t count, uint64_t room_ns) {
     int best = -1;
     for (uint32_t i = 0; i < count; i++)
-        if (policy_is_free(&workers[i]) && (best < 0 || workers[i].in_flight < workers[best].in_flight))
+        if (policy_is_free(&workers[i], room_ns) &&
+            (best < 0 || workers[i].in_flight < workers[best].in_flight))
             best = (int)i;
     return best;
 }
@@ -55,11 +57,12 @@ static uint64_t policy_least_weight(const struct policy_worker *workers, uint32_
     return least;
 }
 
-static int policy_pick_weighted(struct policy *policy, struct policy_worker *workers, uint32_t count) {
+static int policy_pick_weighted(struct policy *policy, struct policy_worker *workers, uint32_t count,
+                                uint64_t room_ns) {
     uint64_t least_weight = policy_least_weight(workers, count), best_level = 0, best_start = 0;
     int best = -1;
     for (uint32_t i = 0; i < count; i++) {
-        if (!policy_is_free(&workers[i]))
+        if (!policy_is_free(&workers[i], room_ns))
             continue;
         uint64_t level = policy_level(&workers[i], least_weight), start = policy_start(policy, &workers[i]);
         if (best >= 0 && (level > best_level || (level == best_level && start >= best_start)))
@@ -75,15 +78,15 @@ static int policy_pick_weighted(struct policy *policy, struct policy_worker *wor
     return best;
 }
 
-int policy_pick(struct policy *policy, struct policy_worker *workers, uint32_t count) {
+int policy_pick(struct policy *policy, struct policy_worker *workers, uint32_t count, uint64_t room_ns) {
     switch (policy->strategy) {
     case POLICY_FIFO:
-        return policy_pick_fifo(workers, count);
+        return policy_pick_fifo(workers, count, room_ns);
     case POLICY_WEIGHTED:
-        return policy_pick_weighted(policy, workers, count);
+        return policy_pick_weighted(policy, workers, count, room_ns);
     case POLICY_RR:
     case POLICY_COUNT:
         break;
     }
-    return policy_pick_rr(policy, workers, count);
+    return policy_pick_rr(policy, workers, count, room_ns);
 }

@@ -5,7 +5,7 @@
  * weight, in whole units: a worker of twice the least weight with one call in flight is still level with an
  * idle one. Among equals the one that has had the least for its weight, so that few calls at a time are
  * shared out by weight too; with equal weights an idle worker is never passed over for a busy one. A worker
- * takes calls while in_flight < window.
+ * takes calls while in_flight < window and it has no more work than the caller allows.
  */
 #ifndef FAAS_BALANCER_POLICY_H
 #define FAAS_BALANCER_POLICY_H
@@ -19,11 +19,12 @@
 #define POLICY_PASS (1u << 20)
 
 struct policy_worker {
-    bool usable;        /* ready, not retiring */
-    uint32_t in_flight; /* sent and not answered */
-    uint32_t window;    /* how many it may have in flight */
-    uint32_t weight;    /* 1.. */
-    uint64_t pass;      /* the policy's: what it has had, in units of POLICY_PASS / weight */
+    bool usable;         /* ready, not retiring */
+    uint32_t in_flight;  /* sent and not answered */
+    uint32_t window;     /* how many it may have in flight */
+    uint32_t weight;     /* 1.. */
+    uint64_t backlog_ns; /* how long those in flight are expected to take */
+    uint64_t pass;       /* the policy's: what it has had, in units of POLICY_PASS / weight */
 };
 
 struct policy {
@@ -35,8 +36,8 @@ struct policy {
 /* A worker that joins starts level with the others. */
 void policy_join(struct policy_worker *workers, uint32_t count, uint32_t joined);
 
-/* The index of the worker that takes the next call, which the caller then counts in in_flight, or -1 when
- * none can. */
-int policy_pick(struct policy *policy, struct policy_worker *workers, uint32_t count);
+/* The index of the worker that takes the next call, which the caller then counts in in_flight and backlog_ns,
+ * or -1 when none can: one whose backlog is over room_ns does not. */
+int policy_pick(struct policy *policy, struct policy_worker *workers, uint32_t count, uint64_t room_ns);
 
 #endif

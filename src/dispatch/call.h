@@ -54,7 +54,8 @@ struct call {
     struct link *link; /* SENT, RUNNING: where */
     struct call *next, *prev;
     uint64_t admitted_ns, sent_ns;
-    uint64_t running_ns; /* when it was first seen running; 0 = not seen */
+    uint64_t expected_ns; /* SENT, RUNNING: what its link was charged for it */
+    uint64_t running_ns;  /* when it was first seen running; 0 = not seen */
     call_on_answer *on_answer;
     void *context;
 };

@@ -222,6 +222,10 @@ void dispatch_answer(struct dispatch *dispatch, struct call *call, const struct 
         stats_observe(&function->stats.queue, answer->queue_ns);
         stats_observe(&function->stats.start, answer->start_ns);
         stats_observe(&function->stats.run, answer->run_ns);
+        if (answer->run_ns)
+            cost_observe(&function->cost, answer->run_ns);
+        if (version->meta.wasm && !cost_is_long(&function->cost))
+            dispatch->quick_ns = loop_now_ns(dispatch->loop);
         stats_observe(&function->stats.total, clock_now_ns() - call->admitted_ns);
     }
     call->on_answer(call, answer);
@@ -250,6 +254,7 @@ void dispatch_unlink(struct dispatch *dispatch, struct call *call) {
     struct link *link = call->link;
     struct dispatch_function *function = call->version->runtime_data;
     link_free_slot(link, call);
+    link->backlog_ns -= call->expected_ns;
     function->in_flight--;
     dispatch->in_flight--;
     if (link->runtime == RUNTIME_WASM)
@@ -261,6 +266,8 @@ void dispatch_unlink(struct dispatch *dispatch, struct call *call) {
 void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct call *call) {
     struct dispatch_function *function = call->version->runtime_data;
     link_claim_slot(link, call);
+    call->expected_ns = cost_expected_ns(&function->cost);
+    link->backlog_ns += call->expected_ns;
     function->in_flight++;
     dispatch->in_flight++;
     call->attempts++;

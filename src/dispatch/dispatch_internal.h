@@ -2,6 +2,7 @@
 #ifndef FAAS_DISPATCH_DISPATCH_INTERNAL_H
 #define FAAS_DISPATCH_DISPATCH_INTERNAL_H
 
+#include "dispatch/cost.h"
 #include "dispatch/dispatch.h"
 #include "dispatch/link.h"
 
@@ -17,6 +18,7 @@ enum {
     DISPATCH_GRACE_MS = 500, /* a WASM worker stops its calls itself; killed this long after the deadline */
     DISPATCH_LOAD_GRACE_MS = 2000,
     DISPATCH_VERDICT_MS = 300, /* how long an ended process waits for the server to say why */
+    DISPATCH_RESERVE_S = 2,    /* how long after a quick call a worker is kept free of long ones */
     DISPATCH_IDLE_S = 60,      /* an idle process is given back */
     DISPATCH_STARTS_MAX = 64,  /* processes asked for and not there yet */
 };
@@ -36,6 +38,7 @@ struct dispatch_function {
     struct dispatch_function *all_next, *all_prev;
     struct link *processes; /* list */
     uint32_t process_count, starting;
+    struct cost cost;
     struct stats stats;
 };
 
@@ -59,6 +62,7 @@ struct dispatch {
     struct link *wasm[TABLE_WORKERS];
     struct policy_worker workers[TABLE_WORKERS];
     uint32_t worker_count; /* highest number + 1 */
+    uint64_t quick_ns;     /* when a WASM call that was not long was last answered */
     struct policy policy;
     struct link *retiring; /* list */
     struct link *dirty;    /* list: frames to write this turn */

@@ -44,6 +44,7 @@ struct link {
     uint32_t frame_max; /* largest payload that is taken from the worker */
     struct call *slots[LINK_WINDOW];
     uint32_t in_flight;
+    uint64_t backlog_ns;     /* what those in flight are expected to take in all */
     uint64_t calls, mean_ns; /* answered; moving average of their run */
 
     /* The dispatcher's. */

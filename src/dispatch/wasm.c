@@ -10,6 +10,7 @@ void wasm_publish(struct dispatch *dispatch, struct link *link) {
     if (dispatch->wasm[i] != link)
         return;
     dispatch->workers[i].in_flight = link->in_flight;
+    dispatch->workers[i].backlog_ns = link->backlog_ns;
     dispatch->workers[i].usable = !link->busy && !link->retiring;
     if (!dispatch->table)
         return;
@@ -62,16 +63,33 @@ static void wasm_send(struct dispatch *dispatch, struct link *link, struct call 
     wasm_publish(dispatch, link);
 }
 
-static int wasm_pick(struct dispatch *dispatch) {
+/* Where quick calls come and go, long ones leave one worker to them. */
+static bool wasm_is_reserved(const struct dispatch *dispatch) {
+    if (loop_now_ns(dispatch->loop) - dispatch->quick_ns > DISPATCH_RESERVE_S * CLOCK_NS_PER_S)
+        return false;
+    uint32_t open = 0, usable = 0;
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i]) {
+            usable++;
+            open += dispatch->workers[i].usable && dispatch->workers[i].backlog_ns <= COST_PIPE_NS;
+        }
+    return usable > 1 && open < 2;
+}
+
+static int wasm_pick(struct dispatch *dispatch, const struct dispatch_function *function) {
     dispatch->policy.strategy =
         dispatch->table
             ? (enum policy_strategy)atomic_load_explicit(&dispatch->table->strategy, memory_order_relaxed)
             : dispatch->strategy;
-    return policy_pick(&dispatch->policy, dispatch->workers, dispatch->worker_count);
+    return policy_pick(&dispatch->policy, dispatch->workers, dispatch->worker_count,
+                       cost_room_ns(&function->cost));
 }
 
 bool wasm_try_send(struct dispatch *dispatch, struct call *call) {
-    int picked = wasm_pick(dispatch);
+    const struct dispatch_function *function = call->version->runtime_data;
+    if (cost_is_long(&function->cost) && wasm_is_reserved(dispatch))
+        return false;
+    int picked = wasm_pick(dispatch, function);
     if (picked < 0)
         return false;
     wasm_send(dispatch, dispatch->wasm[picked], call);
@@ -79,25 +97,32 @@ bool wasm_try_send(struct dispatch *dispatch, struct call *call) {
 }
 
 /* RR and WEIGHTED serve functions in turn, so that a flood of one does not hold up the others; FIFO means
- * order of arrival. */
-static struct dispatch_function *wasm_next_function(struct dispatch *dispatch) {
-    struct dispatch_function *next = dispatch->ready_head;
-    if (dispatch->policy.strategy != POLICY_FIFO)
-        return next;
-    for (struct dispatch_function *at = next->ready_next; at; at = at->ready_next)
-        if (at->queue_head->admitted_ns < next->queue_head->admitted_ns)
+ * order of arrival. NULL when all that wait are long ones and may not be sent. */
+static struct dispatch_function *wasm_next_function(const struct dispatch *dispatch) {
+    enum { UNKNOWN, NO, YES } reserved = UNKNOWN;
+    struct dispatch_function *next = NULL;
+    for (struct dispatch_function *at = dispatch->ready_head; at; at = at->ready_next) {
+        if (cost_is_long(&at->cost) && reserved == UNKNOWN)
+            reserved = wasm_is_reserved(dispatch) ? YES : NO;
+        if (cost_is_long(&at->cost) && reserved == YES)
+            continue;
+        if (!next || at->queue_head->admitted_ns < next->queue_head->admitted_ns)
             next = at;
+        if (dispatch->policy.strategy != POLICY_FIFO)
+            break;
+    }
     return next;
 }
 
 void wasm_pump(struct dispatch *dispatch) {
-    while (dispatch->ready_head) {
-        struct dispatch_function *function = wasm_next_function(dispatch);
+    struct dispatch_function *function;
+    while ((function = wasm_next_function(dispatch))) {
         if (!dispatch_may_run(function)) {
             wasm_unlist(dispatch, function);
             continue;
         }
-        int picked = wasm_pick(dispatch);
+        /* Who is next has to wait until there is room: a quick call that passes it would take the room. */
+        int picked = wasm_pick(dispatch, function);
         if (picked < 0)
             return;
         struct call *call = dispatch_pop(dispatch, function);

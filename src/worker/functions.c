@@ -64,6 +64,7 @@ int functions_prepare(struct functions *functions, struct function *function, bo
         functions_drop(functions, functions->oldest);
     function->module = module;
     function->module_bytes = size;
+    function->slow_runs = 0xff;
     functions->ready++;
     functions->ready_bytes += size;
     functions_link(functions, function);

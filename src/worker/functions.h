@@ -36,7 +36,7 @@ struct function {
     struct runtime_module *module;
     size_t module_bytes;
     struct function *newer, *older; /* by last use */
-    uint64_t average_run_ns;        /* moving; 0 = not known yet */
+    uint8_t slow_runs;              /* its last eight calls, the latest in bit 0: 1 = slow, or none yet */
 };
 
 struct functions {

@@ -166,18 +166,21 @@ static void worker_run_function(struct worker *worker, struct function *function
     };
     wasi_call_begin(&worker->call, &input);
     worker->options->ops->call(worker->runtime, function->module, &function->limits, &worker->call, outcome);
-    uint64_t run_ns = outcome->ended_ns - outcome->started_ns;
-    function->average_run_ns =
-        function->average_run_ns ? (function->average_run_ns * 7 + run_ns) / 8 : run_ns + 1;
+    bool slow = outcome->ended_ns - outcome->started_ns > worker_slow_ns;
+    function->slow_runs = (uint8_t)(function->slow_runs << 1 | slow);
+}
+
+/* By the clock on the wall, a call in which the worker was preempted looks slow too: one or two in eight say
+ * nothing. */
+static bool worker_expects_quick(const struct function *function) {
+    return function && function->module && __builtin_popcount(function->slow_runs) <= 2;
 }
 
 /* Answers that are finished do not wait for a call that may be slow. */
 static void worker_flush_before(struct worker *worker, const struct function *function, uint64_t now_ns) {
     if (worker->answer_at == 0)
         return;
-    bool quick = function && function->module && function->average_run_ns > 0 &&
-                 function->average_run_ns < worker_slow_ns;
-    if (!quick || now_ns - worker->unsent_since_ns >= worker_flush_after_ns ||
+    if (!worker_expects_quick(function) || now_ns - worker->unsent_since_ns >= worker_flush_after_ns ||
         worker->answer_at >= WORKER_FLUSH_BYTES)
         worker_flush(worker);
 }

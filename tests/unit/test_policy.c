@@ -22,7 +22,7 @@ static void fill_workers(struct policy_worker *workers, uint32_t count) {
 
 /* A pick that the caller counts, as the gateway does. */
 static int pick(struct policy *policy, struct policy_worker *workers, uint32_t count) {
-    int at = policy_pick(policy, workers, count);
+    int at = policy_pick(policy, workers, count, UINT64_MAX);
     if (at >= 0)
         workers[at].in_flight++;
     return at;
@@ -91,8 +91,8 @@ static void no_strategy_picks_a_worker_that_is_not_there(void **state) {
         workers[i].usable = false;
     for (int strategy = 0; strategy < POLICY_COUNT; strategy++) {
         struct policy policy = {.strategy = (enum policy_strategy)strategy};
-        assert_int_equal(policy_pick(&policy, workers, COUNT), -1);
-        assert_int_equal(policy_pick(&policy, workers, 0), -1);
+        assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), -1);
+        assert_int_equal(policy_pick(&policy, workers, 0, UINT64_MAX), -1);
     }
 }
 
@@ -145,7 +145,7 @@ static void weighted_shares_calls_one_after_the_other_by_weight(void **state) {
         workers[1].weight = weights[w][1];
         uint32_t had[2] = {0, 0};
         for (int call = 0; call < 4004; call++) {
-            had[policy_pick(&policy, workers, 2)]++;
+            had[policy_pick(&policy, workers, 2, UINT64_MAX)]++;
             assert_share(had, weights[w][0], weights[w][1]);
         }
     }
@@ -245,7 +245,7 @@ static void weighted_gives_a_slow_worker_less(void **state) {
     workers[0].in_flight = 0;
     had[0] = had[1] = 0;
     for (int call = 0; call < 10; call++)
-        had[policy_pick(&policy, workers, 2)]++;
+        had[policy_pick(&policy, workers, 2, UINT64_MAX)]++;
     assert_in_range(had[0], 5, 6);
 }
 
@@ -256,13 +256,13 @@ static void weighted_takes_a_worker_that_joins_as_level_with_the_others(void **s
     fill_workers(workers, 3);
     workers[2].usable = false;
     for (int call = 0; call < 1000; call++)
-        assert_in_range(policy_pick(&policy, workers, 3), 0, 1);
+        assert_in_range(policy_pick(&policy, workers, 3, UINT64_MAX), 0, 1);
     workers[2].usable = true;
     policy_join(workers, 3, 2);
     assert_int_equal(workers[2].pass, workers[0].pass < workers[1].pass ? workers[0].pass : workers[1].pass);
     uint32_t had[3] = {0, 0, 0};
     for (int call = 0; call < 30; call++)
-        had[policy_pick(&policy, workers, 3)]++;
+        had[policy_pick(&policy, workers, 3, UINT64_MAX)]++;
     assert_int_equal(had[2], 10);
 }
 
@@ -274,7 +274,7 @@ static void weighted_counts_no_weight_as_one(void **state) {
     workers[0].weight = 0;
     uint32_t had[2] = {0, 0};
     for (int call = 0; call < 10; call++)
-        had[policy_pick(&policy, workers, 2)]++;
+        had[policy_pick(&policy, workers, 2, UINT64_MAX)]++;
     assert_int_equal(had[0], 5);
 }
 
@@ -283,15 +283,15 @@ static void the_strategy_may_change_between_two_calls(void **state) {
     struct policy policy = {.strategy = POLICY_RR};
     struct policy_worker workers[COUNT];
     fill_workers(workers, COUNT);
-    assert_int_equal(policy_pick(&policy, workers, COUNT), 0);
-    assert_int_equal(policy_pick(&policy, workers, COUNT), 1);
+    assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), 0);
+    assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), 1);
     policy.strategy = POLICY_FIFO;
-    assert_int_equal(policy_pick(&policy, workers, COUNT), 0);
+    assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), 0);
     policy.strategy = POLICY_WEIGHTED;
-    assert_int_equal(policy_pick(&policy, workers, COUNT), 0);
-    assert_int_equal(policy_pick(&policy, workers, COUNT), 1);
+    assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), 0);
+    assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), 1);
     policy.strategy = POLICY_RR;
-    assert_int_equal(policy_pick(&policy, workers, COUNT), 2);
+    assert_int_equal(policy_pick(&policy, workers, COUNT, UINT64_MAX), 2);
 }
 
 static void strategy_names_are_known_in_any_case(void **state) {
@@ -373,8 +373,23 @@ static void health_marks_who_finishes_nothing_and_takes_it_back(void **state) {
     free(table);
 }
 
+static void a_worker_whose_backlog_is_over_the_room_takes_no_call(void **state) {
+    (void)state;
+    for (int strategy = 0; strategy < POLICY_COUNT; strategy++) {
+        struct policy policy = {.strategy = (enum policy_strategy)strategy};
+        struct policy_worker workers[COUNT];
+        fill_workers(workers, COUNT);
+        for (int i = 0; i < COUNT; i++)
+            workers[i].backlog_ns = 100;
+        assert_int_equal(policy_pick(&policy, workers, COUNT, 99), -1);
+        workers[2].backlog_ns = 99;
+        assert_int_equal(policy_pick(&policy, workers, COUNT, 99), 2);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_worker_whose_backlog_is_over_the_room_takes_no_call),
         cmocka_unit_test(rr_gives_each_call_to_the_next_worker_in_turn),
         cmocka_unit_test(rr_skips_a_worker_that_goes_and_takes_it_back_in_its_place),
         cmocka_unit_test(rr_keeps_its_turn_when_there_are_more_or_fewer_workers),
