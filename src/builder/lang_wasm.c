@@ -1,4 +1,3 @@
-#include <glob.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +7,7 @@
 
 #include "base/mem.h"
 #include "builder/lang.h"
+#include "builder/link.h"
 #include "builder/step.h"
 #include "sandbox/programs.h"
 #include "storage/storage.h"
@@ -16,8 +16,8 @@
 #define LANG_RUST "/opt/rust"
 /* The stack lies first, so that its overflow traps instead of running into the globals. */
 #define LANG_CLANG_OPTIONS                                                                                   \
-    "--target=wasm32-wasi --sysroot=" LANG_SYSROOT " -O2 -s -lm -fno-crash-diagnostics "                     \
-    "-fno-color-diagnostics -o code.wasm -Wl,--stack-first -Wl,-z,stack-size=1048576"
+    "--target=wasm32-wasi --sysroot=" LANG_SYSROOT " -O2 -fno-crash-diagnostics -fno-color-diagnostics"
+#define LANG_CLANG_LINK "-s -lm -o code.wasm -Wl,--stack-first -Wl,-z,stack-size=1048576"
 #define LANG_RUST_OPTIONS                                                                                    \
     "--sysroot " LANG_RUST " --edition 2021 --crate-name main --color never -O -C panic=abort -o code.wasm"
 #define LANG_RUST_LINK "-C strip=symbols -C link-arg=--stack-first -C link-arg=-zstack-size=1048576"
@@ -31,17 +31,19 @@
 /* The source lies under its user's name in the working directory, so that messages show that name and nothing
  * else. $0 is that name, the arguments are the compiler's. */
 static char lang_wasm_script[] = "cat >\"$0\" && \"$@\" && exec cat code.wasm >&3";
+/* The same with the linker waiting for the object while the compiler makes it. $1 compiler, $2 its options,
+ * $3 linker, $4 its arguments, $5 object; lists have one a line. What the linker says counts only when there
+ * was an object. When the compiler fails nothing is waited for: all ends with this shell. */
+static char lang_wasm_script_beside[] = "set -f; IFS='\n'\n"
+                                        "cat >\"$0\" && mkfifo \"$5\" || exit 3\n"
+                                        "\"$3\" $4 2>link.log &\n"
+                                        "\"$1\" $2 -c -o - \"$0\" >\"$5\" || exit\n"
+                                        "wait $! || { cat link.log >&2; exit 1; }\n"
+                                        "exec cat code.wasm >&3";
 
 static bool lang_wasm_exists(const char *path) {
     struct stat status;
     return stat(path, &status) == 0;
-}
-
-static bool lang_wasm_matches(const char *pattern) {
-    glob_t found;
-    bool some = glob(pattern, GLOB_NOSORT, NULL, &found) == 0;
-    globfree(&found);
-    return some;
 }
 
 /* ---- is everything there? ---- */
@@ -77,12 +79,7 @@ static int lang_wasm_check_clang(enum program program, struct err *err) {
     if (!lang_wasm_exists("/usr/include/wasm32-wasi/stdio.h") ||
         !lang_wasm_exists("/usr/lib/wasm32-wasi/libc.a"))
         return lang_wasm_missing("the C library for WASI", LANG_DEBIAN_C, err);
-    snprintf(pattern, sizeof pattern, "%s/lib/clang/*/lib/wasi/libclang_rt.builtins-wasm32.a", prefix);
-    if (lang_wasm_matches(pattern))
-        return 0;
-    snprintf(pattern, sizeof pattern, "%s/lib/clang/*/lib/wasm32-unknown-wasi/libclang_rt.builtins.a",
-             prefix);
-    return lang_wasm_matches(pattern)
+    return link_find_builtins(prefix, path, sizeof path)
                ? 0
                : lang_wasm_missing("clang's run-time library for WASM", LANG_DEBIAN_C, err);
 }
@@ -173,18 +170,13 @@ static void lang_wasm_make_argv(char *compiler, char *options, char *file, char 
     ret_argv[count] = NULL;
 }
 
-static int lang_wasm_compile(struct builder *builder, struct step *step, char *compiler, char *options,
-                             struct err *err) {
-    char file[96], *argv[64];
-    snprintf(file, sizeof file, "%s.%s", builder->name, storage_lang_find(builder->lang)->extension);
-    lang_wasm_make_argv(compiler, options, file, argv, 64);
+/* Runs the step, whose arguments are set, with the source as its input. */
+static int lang_wasm_run(struct builder *builder, struct step *step, const char *file, struct err *err) {
     MEM_CLOSE_FD int fd = -1;
     int failed = step_create_file(builder, "code.wasm", &fd, err);
     if (failed)
         return failed;
     step->spec.program = "/bin/sh";
-    step->spec.argv = argv;
-    step->spec.proc_exe = compiler;
     step->input = builder->source.data;
     step->input_len = builder->source.len;
     step->output_fd = fd;
@@ -200,19 +192,64 @@ static int lang_wasm_compile(struct builder *builder, struct step *step, char *c
     return 0;
 }
 
+static void lang_wasm_name_file(const struct builder *builder, const char *extension, char ret_file[96]) {
+    snprintf(ret_file, 96, "%s.%s", builder->name, extension);
+}
+
+/* One program compiles and links. */
+static int lang_wasm_compile(struct builder *builder, struct step *step, char *compiler, char *options,
+                             struct err *err) {
+    char file[96], *argv[64];
+    lang_wasm_name_file(builder, storage_lang_find(builder->lang)->extension, file);
+    lang_wasm_make_argv(compiler, options, file, argv, 64);
+    step->spec.argv = argv;
+    step->spec.proc_exe = compiler;
+    return lang_wasm_run(builder, step, file, err);
+}
+
+/* False when the linker has to be left to the compiler's driver. */
+static bool lang_wasm_find_link(const struct builder *builder, const char *compiler, const char *object,
+                                struct link_plan *ret_plan) {
+    char real[PATH_MAX], prefix[PATH_MAX];
+    if (!realpath(compiler, real))
+        return false;
+    programs_prefix(real, prefix, sizeof prefix);
+    bool cpp = strcmp(builder->lang, "cpp") == 0;
+    return link_find(prefix, LANG_SYSROOT, object, cpp ? "-lc++\n-lc++abi\n" : "", ret_plan);
+}
+
+/* Two programs, at the same time. `options`: between spaces, cut up in place. */
+static int lang_wasm_compile_beside(struct builder *builder, struct step *step, char *compiler, char *options,
+                                    struct link_plan *plan, struct err *err) {
+    char file[96], object[96];
+    lang_wasm_name_file(builder, storage_lang_find(builder->lang)->extension, file);
+    lang_wasm_name_file(builder, "o", object);
+    for (char *at = options; (at = strchr(at, ' '));)
+        *at = '\n';
+    step->spec.argv = (char *[]){"sh",    "-c",         lang_wasm_script_beside, file,   compiler,
+                                 options, plan->linker, plan->arguments,         object, NULL};
+    step->spec.proc_exe = compiler;
+    return lang_wasm_run(builder, step, file, err);
+}
+
 static int lang_wasm_build_clang(struct builder *builder, enum program program, const char *more,
                                  struct err *err) {
-    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX], options[512];
+    char path[PATH_MAX], prefix[PATH_MAX], source[PATH_MAX], sysroot[PATH_MAX], options[512], object[96];
     int failed = programs_find(program, path, sizeof path, err);
     if (failed)
         return failed;
     programs_prefix(path, prefix, sizeof prefix);
-    snprintf(options, sizeof options, "%s %s", LANG_CLANG_OPTIONS, more);
     struct step step;
+    struct link_plan plan;
     step_init(&step);
     lang_wasm_bind_sysroot(&step, source, sysroot);
     programs_bind_prefix(&step.spec, prefix);
-    return lang_wasm_compile(builder, &step, path, options, err);
+    lang_wasm_name_file(builder, "o", object);
+    bool beside = lang_wasm_find_link(builder, path, object, &plan);
+    snprintf(options, sizeof options, "%s %s%s%s", LANG_CLANG_OPTIONS, more, beside ? "" : " ",
+             beside ? "" : LANG_CLANG_LINK);
+    return beside ? lang_wasm_compile_beside(builder, &step, path, options, &plan, err)
+                  : lang_wasm_compile(builder, &step, path, options, err);
 }
 
 int lang_wasm_build_c(struct builder *builder, struct err *err) {

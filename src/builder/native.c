@@ -15,12 +15,6 @@
 
 #define NATIVE_PROGRAM "/opt/native_compiler"
 
-/* $0 is the compiler. The directory is for a machine where /tmp is everybody's. */
-/* $0 is the compiler. The directory is for a machine where /tmp is everybody's. */
-static char native_script[] = "d=$(mktemp -d) && cd \"$d\" || exit 3\n"
-                              "cat >code.wasm && \"$0\" code.wasm code.cwasm && cat code.cwasm >&3\n"
-                              "r=$?; rm -rf \"$PWD\"; exit $r";
-
 static int native_hash_file(struct builder *builder, int fd, struct err *err) {
     struct stat status;
     if (fstat(fd, &status) != 0)
@@ -53,8 +47,8 @@ int native_compile(struct builder *builder, const void *wasm, size_t len, struct
     struct step step;
     step_init(&step);
     struct sandbox_bind bind = {.source = program, .target = NATIVE_PROGRAM};
-    step.spec.program = "/bin/sh";
-    step.spec.argv = (char *[]){"sh", "-c", native_script, (char *)(uintptr_t)step_path(&bind), NULL};
+    step.spec.program = NATIVE_PROGRAM;
+    step.spec.argv = (char *[]){"native_compiler", "--pipe", NULL};
     step.spec.binds[step.spec.bind_count++] = bind;
     step.spec.proc_exe = NATIVE_PROGRAM;
     step.input = wasm;

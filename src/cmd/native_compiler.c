@@ -1,6 +1,6 @@
-/* native_compiler IN.wasm OUT.cwasm: makes native code of a WASI command. native_compiler --engine prints the
- * key of what it makes. Exit 1: the module is bad, stderr says why; 2: wrong usage, 3: a file cannot be read
- * or written. */
+/* native_compiler IN.wasm OUT.cwasm: makes native code of a WASI command. native_compiler --pipe: the same
+ * from stdin to descriptor 3. native_compiler --engine prints the key of what it makes. Exit 1: the module is
+ * bad, stderr says why; 2: wrong usage, 3: a file cannot be read or written. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,20 +10,24 @@
 #include "base/mem.h"
 #include "worker/wasm_engine.h"
 
-static int main_read(const char *path, struct buf *ret_bytes, struct err *err) {
-    MEM_CLOSE_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_sys(err, "cannot open %s", path);
+enum { MAIN_PIPE_FD = 3 };
+
+static int main_read(int fd, const char *what, struct buf *ret_bytes, struct err *err) {
     for (;;) {
         if (!buf_reserve(ret_bytes, 256 << 10))
-            return err_set(err, ERR_INTERNAL, "%s does not fit into memory", path);
+            return err_set(err, ERR_INTERNAL, "%s does not fit into memory", what);
         ssize_t got = read(fd, ret_bytes->data + ret_bytes->len, ret_bytes->cap - ret_bytes->len);
         if (got < 0)
-            return err_sys(err, "cannot read %s", path);
+            return err_sys(err, "cannot read %s", what);
         if (got == 0)
             return 0;
         ret_bytes->len += (size_t)got;
     }
+}
+
+static int main_read_file(const char *path, struct buf *ret_bytes, struct err *err) {
+    MEM_CLOSE_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? err_sys(err, "cannot open %s", path) : main_read(fd, path, ret_bytes, err);
 }
 
 static int main_write_all(int fd, const struct buf *bytes) {
@@ -37,7 +41,7 @@ static int main_write_all(int fd, const struct buf *bytes) {
 }
 
 /* Beside and renamed: a file of that name is whole. */
-static int main_write(const char *path, const struct buf *bytes, struct err *err) {
+static int main_write_file(const char *path, const struct buf *bytes, struct err *err) {
     char beside[4096];
     int len = snprintf(beside, sizeof beside, "%s.part", path);
     if (len < 0 || (size_t)len >= sizeof beside)
@@ -58,17 +62,21 @@ int main(int argc, char **argv) {
         puts(wasm_engine_key());
         return 0;
     }
-    if (argc != 3 || argv[1][0] == '-') {
-        fputs("usage: native_compiler IN.wasm OUT.cwasm | --engine\n", stderr);
+    bool pipe = argc == 2 && strcmp(argv[1], "--pipe") == 0;
+    if (!pipe && (argc != 3 || argv[1][0] == '-')) {
+        fputs("usage: native_compiler IN.wasm OUT.cwasm | --pipe | --engine\n", stderr);
         return 2;
     }
     struct buf wasm = {0}, native = {0};
     struct err err;
-    int result = main_read(argv[1], &wasm, &err);
+    int result =
+        pipe ? main_read(STDIN_FILENO, "the module", &wasm, &err) : main_read_file(argv[1], &wasm, &err);
     if (result == 0)
         result = wasm_engine_compile(wasm.data, wasm.len, &native, &err);
-    if (result == 0)
-        result = main_write(argv[2], &native, &err);
+    if (result == 0 && pipe && main_write_all(MAIN_PIPE_FD, &native) < 0)
+        result = err_sys(&err, "cannot write the native code");
+    if (result == 0 && !pipe)
+        result = main_write_file(argv[2], &native, &err);
     buf_fini(&wasm);
     buf_fini(&native);
     if (result == 0)
