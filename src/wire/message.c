@@ -16,7 +16,7 @@
 
 enum { MESSAGE_BACKLOG = 64, MESSAGE_LOCK_TRIES = 100, MESSAGE_LOCK_WAIT_MS = 10 };
 
-_Static_assert(sizeof(struct message) == 32 + sizeof(struct limits) + MESSAGE_TEXT_BYTES, "no padding");
+_Static_assert(sizeof(struct message) == 44 + sizeof(struct limits) + MESSAGE_TEXT_BYTES, "no padding");
 
 static const struct {
     bool known;

@@ -16,14 +16,16 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
 /* X(NAME, number, from, to, descriptors, what it says) */
 #define MESSAGE_TABLE(X)                                                                                     \
     /* to the load balancer */                                                                               \
-    X(LB_HELLO, 1, "server or gateway", "load_balancer", 0, "who: role. Answer: LB_TABLE")                   \
+    X(LB_HELLO, 1, "server or gateway", "load_balancer", 0,                                                  \
+      "who: role; the server also how many workers it keeps: target, least, most. Answer: LB_TABLE")         \
     X(LB_TABLE, 2, "load_balancer", "both", 1, "the worker table (memfd)")                                   \
     X(LB_REGISTER, 3, "server", "load_balancer", 0,                                                          \
       "worker, pid, generation, weight. Answer: LB_REGISTERED")                                              \
     X(LB_REGISTERED, 4, "load_balancer", "server", 0, "worker, pid")                                         \
-    X(LB_GONE, 5, "server", "load_balancer", 0, "worker, pid: it died or was retired")                       \
+    X(LB_GONE, 5, "server", "load_balancer", 0, "worker, pid: it died (code ERR_CRASH) or was retired (0)")  \
     X(LB_STRATEGY, 6, "gateway", "load_balancer", 0, "text: RR, FIFO, WEIGHTED. Answer: LB_STRATEGY_SET")    \
     X(LB_STRATEGY_SET, 7, "load_balancer", "gateway", 0, "text, code")                                       \
+    X(LB_SCALE, 8, "load_balancer", "server", 0, "target: how many workers to keep")                         \
     /* between gateway and server */                                                                         \
     X(SERVER_HELLO, 20, "gateway", "server", 0, "the gateway is here. Answer: SERVER_WORKER for each")       \
     X(SERVER_WORKER, 21, "server", "gateway", 4,                                                             \
@@ -41,6 +43,8 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
     X(SERVER_RUNTIMES, 27, "server", "gateway", 0,                                                           \
       "text: for each runtime that is missing its name (node, python), space separated; also later than "    \
       "HELLO")                                                                                               \
+    X(SERVER_RETIRE, 28, "server", "gateway", 0,                                                             \
+      "worker, pid: one fewer is needed; no more calls for it, it ends when it has answered")                \
     /* a worker's control socket (descriptor 3 of the worker) */                                             \
     X(WORKER_READY, 40, "worker", "server", 0, "the engine is up")                                           \
     X(WORKER_ATTACH, 41, "server", "worker", 3, "new pipes: calls (read), answers (write), page")
@@ -75,9 +79,10 @@ struct message {
     uint32_t generation; /* how often this worker number was started before */
     int32_t pid;
     uint32_t weight;
-    uint32_t request; /* the asker's number, given back in the answer */
-    int32_t status;   /* wait status */
-    int32_t code;     /* enum err_code */
+    uint32_t request;             /* the asker's number, given back in the answer */
+    int32_t status;               /* wait status */
+    int32_t code;                 /* enum err_code */
+    uint32_t target, least, most; /* WASM workers to keep, and the bounds of that */
     struct limits limits;
     char text[MESSAGE_TEXT_BYTES]; /* terminated */
 };

@@ -14,7 +14,7 @@ import pytest
 
 import faas
 
-MESSAGE = struct.Struct("<4BIIiIIii6I256s")
+MESSAGE = struct.Struct("<4BIIiIIii3I6I256s")
 LIMITS = {"timeout_ms": 10000, "memory_mb": 128, "concurrency": 0, "output_mb": 16, "processes": 64, "tmp_mb": 64}
 ROLE_GATEWAY = 2
 NODE, PYTHON = 1, 2
@@ -35,13 +35,14 @@ CODES = {name: i for i, name in enumerate(re.findall(r"X\((ERR_\w+), \d+", (faas
 
 
 class Message:
-    FIELDS = ("type", "format", "role", "runtime", "worker", "generation", "pid", "weight", "request", "status", "code")
+    FIELDS = ("type", "format", "role", "runtime", "worker", "generation", "pid", "weight", "request", "status", "code",
+              "target", "least", "most")
 
     def __init__(self, data, fds):
         values = MESSAGE.unpack(data)
         for name, value in zip(self.FIELDS, values):
             setattr(self, name, value)
-        self.text = values[17].split(b"\0")[0].decode()
+        self.text = values[-1].split(b"\0")[0].decode()
         self.kind = next(name for name, number in TYPES.items() if number == self.type)
         self.fds = fds
 
@@ -70,7 +71,7 @@ class Peer:
         get = lambda name: fields.get(name, 0)  # noqa: E731
         self.socket.send(MESSAGE.pack(
             TYPES[kind], 1, role, get("runtime"), get("worker"), get("generation"), get("pid"), get("weight"),
-            get("request"), 0, 0, *limits.values(), text.encode()))  # fmt: skip
+            get("request"), 0, get("code"), get("target"), get("least"), get("most"), *limits.values(), text.encode()))  # fmt: skip
         return self
 
     def next(self):
