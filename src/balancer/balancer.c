@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include "balancer/health.h"
+#include "balancer/scaler.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "wire/peer.h"
 
 enum { BALANCER_CLIENTS = 64 };
-#define BALANCER_HEARTBEAT_NS (100 * CLOCK_NS_PER_MS)
 
 struct balancer {
     struct loop *loop;
@@ -25,8 +25,10 @@ struct balancer {
     int table_fd;
     struct table *table; /* owned mapping */
     struct health health;
+    struct scaler scaler;
     uint32_t owners[TABLE_WORKERS]; /* serial of the connection that registered the row */
     uint32_t last_serial, last_server;
+    uint32_t scaled; /* serial of the server that is told how many workers to keep: the newest */
     struct balancer_client *clients;
     int client_count;
 };
@@ -50,6 +52,8 @@ static void balancer_drop_client(struct balancer_client *client) {
         at = &(*at)->next;
     *at = client->next;
     balancer->client_count--;
+    if (balancer->scaled == client->serial)
+        balancer->scaler.started = false;
     peer_close(&client->peer);
     loop_defer(balancer->loop, free, client);
 }
@@ -75,6 +79,10 @@ static void balancer_hello(struct balancer_client *client, const struct message 
         return;
     }
     log_event("the %s is connected", balancer_role_name(client->role));
+    if (client->role == MESSAGE_ROLE_SERVER) {
+        client->balancer->scaled = client->serial;
+        scaler_start(&client->balancer->scaler, message->target, message->least, message->most);
+    }
     peer_send(&client->peer, &(struct message){.type = MESSAGE_LB_TABLE}, &fd, 1);
 }
 
@@ -119,8 +127,9 @@ static void balancer_gone(struct balancer_client *client, const struct message *
     struct table_row *row = &balancer->table->rows[message->worker];
     if (atomic_load(&row->pid) != message->pid)
         return;
-    atomic_store(&row->state, TABLE_GONE);
-    log_event("worker %u (pid %d) is gone", message->worker, message->pid);
+    bool retired = message->code == ERR_OK;
+    atomic_store(&row->state, retired ? TABLE_EMPTY : TABLE_GONE);
+    log_event("worker %u (pid %d) is %s", message->worker, message->pid, retired ? "retired" : "gone");
 }
 
 static void balancer_set_strategy(struct balancer_client *client, const struct message *message) {
@@ -199,12 +208,21 @@ static void balancer_on_health_change(void *context, uint32_t worker, enum table
         log_event("worker %u is %s again", worker, table_state_name(state));
 }
 
+static void balancer_scale(struct balancer *balancer) {
+    struct message message = {.type = MESSAGE_LB_SCALE, .target = balancer->scaler.scaling.target};
+    for (struct balancer_client *client = balancer->clients; client; client = client->next)
+        if (client->serial == balancer->scaled)
+            peer_send(&client->peer, &message, NULL, 0);
+}
+
 static void balancer_on_heartbeat(struct loop_timer *timer) {
     struct balancer *balancer = timer->context;
     uint64_t now_ns = clock_now_ns();
     atomic_store_explicit(&balancer->table->heartbeat_ns, now_ns, memory_order_relaxed);
     health_check(&balancer->health, balancer->table, now_ns, balancer_on_health_change, balancer);
-    loop_arm(balancer->loop, timer, BALANCER_HEARTBEAT_NS);
+    if (scaler_tick(&balancer->scaler, now_ns))
+        balancer_scale(balancer);
+    loop_arm(balancer->loop, timer, SCALING_TICK_NS);
 }
 
 static void balancer_on_signal(void *context, int signal_number) {
@@ -213,7 +231,8 @@ static void balancer_on_signal(void *context, int signal_number) {
     loop_stop(balancer->loop);
 }
 
-static int balancer_start(struct balancer *balancer, enum policy_strategy strategy, struct err *err) {
+static int balancer_start(struct balancer *balancer, const struct balancer_options *options,
+                          struct err *err) {
     static const int signals[] = {SIGTERM, SIGINT};
     int rc = loop_new(&balancer->loop, err);
     if (rc == 0)
@@ -222,7 +241,9 @@ static int balancer_start(struct balancer *balancer, enum policy_strategy strate
         rc = table_create(&balancer->table_fd, &balancer->table, err);
     if (rc < 0)
         return rc;
-    atomic_store(&balancer->table->strategy, strategy);
+    atomic_store(&balancer->table->strategy, options->strategy);
+    balancer->scaler.table = balancer->table;
+    balancer->scaler.period_ns = options->scale_down_ns;
     balancer->heartbeat = (struct loop_timer){.on_timer = balancer_on_heartbeat, .context = balancer};
     balancer_on_heartbeat(&balancer->heartbeat);
     int fd = -1;
@@ -246,14 +267,14 @@ static void balancer_fini(struct balancer *balancer) {
     loop_free(balancer->loop);
 }
 
-int balancer_run(const char *run_dir, enum policy_strategy strategy, struct err *err) {
+int balancer_run(const struct balancer_options *options, struct err *err) {
     struct balancer *balancer = mem_zalloc(sizeof *balancer);
     balancer->table_fd = balancer->listen_watch.fd = -1;
-    snprintf(balancer->path, sizeof balancer->path, "%s/faas_lb.sock", run_dir);
-    int rc = balancer_start(balancer, strategy, err);
+    snprintf(balancer->path, sizeof balancer->path, "%s/faas_lb.sock", options->run_dir);
+    int rc = balancer_start(balancer, options, err);
     if (rc == 0) {
         log_line("load_balancer: listening on %s (%s strategy)", balancer->path,
-                 policy_strategy_name(strategy));
+                 policy_strategy_name(options->strategy));
         log_line("load_balancer: waiting for worker registrations from server...");
         rc = loop_run(balancer->loop, err);
     }

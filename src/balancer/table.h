@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 
-enum { TABLE_WORKERS = 64, TABLE_FORMAT = 1 };
+enum { TABLE_WORKERS = 64, TABLE_FORMAT = 2 };
 #define TABLE_MAGIC 0x5341414642415431ull
 
 /* X(NAME, label) */
@@ -46,6 +46,27 @@ struct table_row {
     _Atomic uint64_t calls;              /* gateway: answered since the worker's start */
     _Atomic uint64_t mean_ns;            /* gateway: moving average of a call's run, 1/8 */
     _Atomic uint64_t restarts;           /* balancer: registrations of this number after the first */
+    _Atomic uint64_t busy_ns;            /* gateway: time in which a call was running, since its start */
+};
+
+/* What the gateway knows of the load of the WASM workers, written in its sweep. Totals only grow while the
+ * gateway lives; without calls nothing is written. */
+struct table_load {
+    _Alignas(64) _Atomic uint64_t stamp_ns; /* monotonic: of the last write; 0 = none yet */
+    _Atomic uint64_t waiting_ns;            /* calls that could have run but for a worker x how long */
+    _Atomic uint64_t answered;              /* calls */
+    _Atomic uint64_t oldest_wait_ns;        /* of the call that waits longest in a queue; 0 = none does */
+};
+
+/* What the balancer makes of it. */
+struct table_scaling {
+    _Alignas(64) _Atomic uint32_t target; /* workers wanted; 0 = no server yet */
+    _Atomic uint32_t least, most;
+    _Atomic uint32_t busy_milli;       /* of the last tick: workers that ran a call, in thousandths */
+    _Atomic uint32_t ready;            /* … of so many that were there */
+    _Atomic uint32_t idle_cores_milli; /* CPU that nobody used */
+    _Atomic uint64_t wait_ns;          /* how long a call waited for a worker */
+    _Atomic uint64_t ups, downs;       /* changes of the target */
 };
 
 struct table {
@@ -54,6 +75,8 @@ struct table {
     _Atomic uint32_t strategy;     /* balancer: enum policy_strategy */
     _Atomic uint64_t heartbeat_ns; /* balancer: monotonic, every 100 ms */
     struct table_row rows[TABLE_WORKERS];
+    struct table_load load;
+    struct table_scaling scaling;
 };
 
 int table_create(int *ret_fd, struct table **ret_table, struct err *err);

@@ -19,7 +19,8 @@
     X(weights, "FAAS_WEIGHTS", "", "weights of the workers by number, for WEIGHTED: 4,2,1; 1 where not given")
 #define CONFIG_NUMBERS(X)                                                                                    \
     X(workers, "FAAS_WORKERS", 4, 1, 64, "WASM workers at start, and the least")                             \
-    X(workers_max, "FAAS_WORKERS_MAX", -1, 1, 64, "the most (4 x cores)")                                    \
+    X(workers_max, "FAAS_WORKERS_MAX", -1, 1, 64, "the most (4 x cores); as FAAS_WORKERS: always so many")   \
+    X(scale_down_s, "FAAS_SCALE_DOWN_S", 10, 1, 86400, "seconds of low use before a worker is given up")     \
     X(queue_ms, "FAAS_QUEUE_MS", 5000, 1, 600000, "how long a call may wait for a worker, in ms")            \
     X(builds, "FAAS_BUILDS", 2, 1, 64, "builds at a time")                                                   \
     X(body_mb, "FAAS_BODY_MB", 16, 1, 1024, "largest request body, in MiB")                                  \

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "balancer/balancer.h"
+#include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
 
@@ -27,10 +28,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "load_balancer: unknown argument '%s'; see load_balancer --help\n", argv[argc - 1]);
         return 2;
     }
-    enum policy_strategy strategy;
-    if (policy_strategy_parse(argc == 2 ? argv[1] : config.strategy, &strategy, &err) < 0 ||
-        log_open("load_balancer", config.log_dir, &err) < 0 ||
-        balancer_run(config.run_dir, strategy, &err) < 0)
+    struct balancer_options options = {
+        .run_dir = config.run_dir,
+        .scale_down_ns = (uint64_t)config.scale_down_s * CLOCK_NS_PER_S,
+    };
+    if (policy_strategy_parse(argc == 2 ? argv[1] : config.strategy, &options.strategy, &err) < 0 ||
+        log_open("load_balancer", config.log_dir, &err) < 0 || balancer_run(&options, &err) < 0)
         return load_balancer_fail(&err);
     return 0;
 }
