@@ -410,6 +410,7 @@ void dispatch_take_answer(struct link *link, const struct frame *frame) {
     }
     link->mean_ns =
         link->calls++ ? link->mean_ns - link->mean_ns / 8 + view.fixed.run_ns / 8 : view.fixed.run_ns;
+    link->busy_ns += view.fixed.start_ns + view.fixed.run_ns;
     if (view.fixed.flags & FRAME_ANSWER_LAST)
         link->retiring = true;
     dispatch_answer(dispatch, call, &answer);

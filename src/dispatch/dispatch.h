@@ -91,5 +91,7 @@ struct dispatch_totals {
     enum policy_strategy strategy;
 };
 void dispatch_totals(const struct dispatch *dispatch, struct dispatch_totals *ret_totals);
+/* What the balancer says of scaling; NULL while there was none. */
+const struct table_scaling *dispatch_scaling(const struct dispatch *dispatch);
 
 #endif

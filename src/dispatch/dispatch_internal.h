@@ -42,6 +42,12 @@ struct dispatch_function {
     struct stats stats;
 };
 
+/* For the balancer's scaling; see table.h. */
+struct load {
+    uint64_t at_ns; /* of the last look; 0 = there was no call since */
+    uint64_t waiting_ns;
+};
+
 struct dispatch_start {              /* a process that the server was asked for */
     uint32_t request;                /* 0 = free */
     struct storage_version *version; /* referenced */
@@ -78,7 +84,8 @@ struct dispatch {
     int balancer_fd;
     struct loop_watch balancer_watch;
     bool balancer_lost_logged;
-    struct table *table;  /* owned mapping, or NULL */
+    struct table *table; /* owned mapping, or NULL */
+    struct load load;
     bool strategy_chosen; /* set by PUT: told to a balancer that comes back */
     enum policy_strategy strategy;
     dispatch_on_strategy *on_strategy; /* the one change under way */
@@ -146,6 +153,10 @@ void sweep_arm(struct dispatch *dispatch);
 void sweep_on_timer(struct loop_timer *timer);
 /* True when the call had started; marks it RUNNING then. */
 bool sweep_has_started(struct call *call, uint64_t now_ns);
+
+/* load.c */
+/* Part of the sweep: publishes what the WASM workers have to do. */
+void load_publish(struct dispatch *dispatch, uint64_t now_ns);
 
 /* peers.c */
 void peers_start(struct dispatch *dispatch);

@@ -46,6 +46,7 @@ struct link {
     uint32_t in_flight;
     uint64_t backlog_ns;     /* what those in flight are expected to take in all */
     uint64_t calls, mean_ns; /* answered; moving average of their run */
+    uint64_t busy_ns;        /* start and run of all of them */
 
     /* The dispatcher's. */
     bool busy;     /* WASM: one call has been running for a while, send no more */

@@ -48,6 +48,13 @@ static void peers_server_drains(struct dispatch *dispatch) {
     processes_retire_all(dispatch);
 }
 
+/* One worker fewer is needed. */
+static void peers_retire_worker(struct dispatch *dispatch, const struct message *message) {
+    struct link *link = message->worker < TABLE_WORKERS ? dispatch->wasm[message->worker] : NULL;
+    if (link && link->pid == message->pid)
+        wasm_retire(dispatch, link);
+}
+
 static void peers_on_message(struct dispatch *dispatch, const struct message *message, int *fds,
                              int fd_count) {
     if (message->type == MESSAGE_SERVER_WORKER && fd_count == 4 && message->worker < TABLE_WORKERS) {
@@ -66,6 +73,8 @@ static void peers_on_message(struct dispatch *dispatch, const struct message *me
         processes_gone(dispatch, message);
     else if (message->type == MESSAGE_SERVER_DRAINING)
         peers_server_drains(dispatch);
+    else if (message->type == MESSAGE_SERVER_RETIRE)
+        peers_retire_worker(dispatch, message);
     else if (message->type == MESSAGE_SERVER_RUNTIMES && message->text[0])
         log_event("this machine has no %s: functions of that kind are not served", message->text);
 }

@@ -45,6 +45,7 @@ void sweep_on_timer(struct loop_timer *timer) {
         sweep_queue(dispatch, function, now_ns);
         function = next;
     }
+    load_publish(dispatch, now_ns);
     if (!dispatch_is_idle(dispatch))
         sweep_arm(dispatch);
     else if (dispatch->process_links)
