@@ -24,7 +24,11 @@ static void registrar_connect(struct registrar *registrar) {
     if (registrar->lost)
         log_event("the load balancer is back");
     registrar->lost = false;
-    struct message hello = {.type = MESSAGE_LB_HELLO, .role = MESSAGE_ROLE_SERVER};
+    struct message hello = {.type = MESSAGE_LB_HELLO,
+                            .role = MESSAGE_ROLE_SERVER,
+                            .target = registrar->target,
+                            .least = registrar->least,
+                            .most = registrar->most};
     peer_send(&registrar->peer, &hello, NULL, 0);
     for (uint32_t worker = 0; worker < TABLE_WORKERS; worker++)
         if (registrar->workers[worker].known)
@@ -36,6 +40,8 @@ static void registrar_on_message(struct peer *peer, const struct message *messag
     (void)fd_count;
     struct registrar *registrar = peer->context;
     uint32_t worker = message->worker;
+    if (message->type == MESSAGE_LB_SCALE)
+        registrar->target = registrar->on_scale(registrar->context, message->target);
     if (message->type != MESSAGE_LB_REGISTERED || worker >= TABLE_WORKERS ||
         !registrar->workers[worker].known || registrar->workers[worker].registered ||
         registrar->workers[worker].pid != message->pid)
@@ -79,11 +85,11 @@ void registrar_add(struct registrar *registrar, const struct message *worker) {
     registrar_register(registrar, worker->worker);
 }
 
-void registrar_remove(struct registrar *registrar, uint32_t worker) {
+void registrar_remove(struct registrar *registrar, uint32_t worker, int code) {
     if (!registrar->workers[worker].known)
         return;
     registrar->workers[worker].known = false;
     struct message message = {
-        .type = MESSAGE_LB_GONE, .worker = worker, .pid = registrar->workers[worker].pid};
+        .type = MESSAGE_LB_GONE, .worker = worker, .pid = registrar->workers[worker].pid, .code = code};
     peer_send(&registrar->peer, &message, NULL, 0);
 }

@@ -1,7 +1,8 @@
 /* The server's connection to the load balancer: tells it which workers there are.
  *
  * It keeps the list, connects again and again while the balancer is away (every REGISTRAR_RETRY_NS), and
- * registers all of them when it is back. Workers serve meanwhile. */
+ * registers all of them when it is back. Workers serve meanwhile. The balancer says how many there should be.
+ */
 #ifndef FAAS_SERVER_REGISTRAR_H
 #define FAAS_SERVER_REGISTRAR_H
 
@@ -12,11 +13,15 @@
 
 /* The balancer has confirmed this worker; fires again when it comes back. */
 typedef void registrar_on_registered(void *context, uint32_t worker);
+/* The balancer wants so many workers; returns how many it gets. */
+typedef uint32_t registrar_on_scale(void *context, uint32_t target);
 
 struct registrar {
     struct loop *loop; /* borrowed */
     char path[4096];
     registrar_on_registered *on_registered;
+    registrar_on_scale *on_scale;
+    uint32_t target, least, most; /* workers that are kept, and the bounds of that */
     void *context;
     struct peer peer;
     struct loop_timer retry;
@@ -28,10 +33,11 @@ struct registrar {
     } workers[TABLE_WORKERS];
 };
 
-/* loop, path, on_registered and context are set, the rest zero. */
+/* loop, path, target, least, most, on_registered, on_scale and context are set, the rest zero. */
 void registrar_start(struct registrar *registrar);
 void registrar_stop(struct registrar *registrar);
 void registrar_add(struct registrar *registrar, const struct message *worker);
-void registrar_remove(struct registrar *registrar, uint32_t worker);
+/* code: ERR_CRASH, or ERR_OK when it was retired. */
+void registrar_remove(struct registrar *registrar, uint32_t worker, int code);
 
 #endif

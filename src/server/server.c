@@ -167,12 +167,27 @@ static void server_on_registered(void *context, uint32_t worker) {
 
 static void server_on_worker_gone(void *context, const struct message *worker) {
     struct server *server = context;
-    registrar_remove(&server->registrar, worker->worker);
+    registrar_remove(&server->registrar, worker->worker, ERR_CRASH);
     if (!server->gateway)
         return;
     struct message gone = *worker;
     gone.type = MESSAGE_SERVER_GONE;
     peer_send(&server->gateway->peer, &gone, NULL, 0);
+}
+
+static void server_on_worker_retire(void *context, const struct message *worker) {
+    struct server *server = context;
+    registrar_remove(&server->registrar, worker->worker, ERR_OK);
+    if (!server->gateway)
+        return;
+    struct message retire = *worker;
+    retire.type = MESSAGE_SERVER_RETIRE;
+    peer_send(&server->gateway->peer, &retire, NULL, 0);
+}
+
+static uint32_t server_on_scale(void *context, uint32_t target) {
+    struct server *server = context;
+    return worker_pool_scale(server->workers, target);
 }
 
 static void server_on_process_gone(void *context, uint64_t serial, const struct message *gone) {
@@ -256,15 +271,20 @@ static void server_start_parts(struct server *server, const char *parts_dir) {
                                                                    .data_dir = config->data_dir,
                                                                    .log_dir = config->log_dir,
                                                                    .weights = config->weights,
-                                                                   .count = (uint32_t)config->workers,
+                                                                   .least = (uint32_t)config->workers,
+                                                                   .most = (uint32_t)config->workers_max,
                                                                    .memory_max_mb = config->memory_max_mb,
                                                                    .on_ready = server_on_worker_ready,
                                                                    .on_gone = server_on_worker_gone,
+                                                                   .on_retire = server_on_worker_retire,
                                                                    .on_empty = server_on_empty,
                                                                    .context = server});
     server->registrar.loop = server->loop;
     snprintf(server->registrar.path, sizeof server->registrar.path, "%s/faas_lb.sock", config->run_dir);
     server->registrar.on_registered = server_on_registered;
+    server->registrar.on_scale = server_on_scale;
+    server->registrar.target = server->registrar.least = (uint32_t)config->workers;
+    server->registrar.most = (uint32_t)config->workers_max;
     server->registrar.context = server;
     registrar_start(&server->registrar);
     server->drain_timer = (struct loop_timer){.on_timer = server_on_drain_end, .context = server};

@@ -1,4 +1,4 @@
-#include "server/worker_pool.h"
+#include "server/worker_pool_internal.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -16,37 +16,10 @@
 #include "base/mem.h"
 #include "server/channel.h"
 #include "server/spawn.h"
-#include "wire/page.h"
 
 enum { WORKER_POOL_PIPE_BYTES = 1 << 20, WORKER_POOL_IDLE_LOOKS = 2 };
-#define WORKER_POOL_LOOK_NS (20 * CLOCK_NS_PER_MS)
 
-enum worker_state { WORKER_WAITING, WORKER_STARTING, WORKER_READY };
-
-struct worker_slot {
-    struct worker_pool *pool; /* borrowed: it holds us */
-    enum worker_state state;
-    uint32_t number, generation, weight;
-    pid_t pid; /* 0 = no process */
-    struct loop_watch pidfd_watch;
-    struct peer control;
-    struct loop_timer respawn;
-    uint64_t backoff_ns;
-    const struct page *page; /* owned mapping of the page of its pipes; NULL = it has none */
-    uint32_t idle_looks;     /* while draining: how often in a row it had no call */
-};
-
-struct worker_pool {
-    struct worker_pool_config config;
-    bool draining;
-    uint32_t alive;
-    struct loop_timer drain_look;
-    struct worker_slot workers[WORKER_POOL_MAX];
-};
-
-static void worker_pool_spawn(struct worker_slot *worker);
-
-static struct message worker_pool_describe(const struct worker_slot *worker) {
+struct message worker_pool_describe(const struct worker_slot *worker) {
     return (struct message){.worker = worker->number,
                             .pid = worker->pid,
                             .generation = worker->generation,
@@ -89,23 +62,26 @@ static void worker_pool_on_exit(struct loop_watch *watch, uint32_t events) {
         return;
     if (reaped < 0)
         status = W_EXITCODE(255, 0);
-    if (!pool->draining || (status != 0 && status != SIGTERM))
+    bool expected = pool->draining || worker->state == WORKER_RETIRING;
+    if (!expected || (status != 0 && status != SIGTERM))
         worker_pool_log_end(worker, status);
     struct message gone = worker_pool_describe(worker);
     gone.status = status;
     gone.code = ERR_CRASH;
-    bool was_ready = worker->state == WORKER_READY;
+    bool was_ready = worker->state == WORKER_READY, retired = worker->state == WORKER_RETIRING;
     loop_unwatch(pool->config.loop, watch);
     mem_close_fd(&watch->fd);
     peer_close(&worker->control);
     worker_pool_set_page(worker, NULL);
     worker->pid = 0;
-    worker->state = WORKER_WAITING;
+    worker->state = retired ? WORKER_NONE : WORKER_WAITING;
     pool->alive--;
     /* The successor first: it boots while the others are told. */
     if (!pool->draining && was_ready) {
         worker->generation++;
         worker_pool_spawn(worker);
+    } else if (!pool->draining && retired) {
+        worker_pool_adjust(pool); /* its number is free */
     } else if (!pool->draining) {
         worker_pool_respawn_later(worker);
     }
@@ -188,7 +164,7 @@ static int worker_pool_try_spawn(struct worker_slot *worker, struct err *err) {
     return 0;
 }
 
-static void worker_pool_spawn(struct worker_slot *worker) {
+void worker_pool_spawn(struct worker_slot *worker) {
     struct err err;
     if (worker_pool_try_spawn(worker, &err) < 0) {
         log_event("worker %u: %s", worker->number, err.msg);
@@ -214,7 +190,9 @@ static uint32_t worker_pool_weight(const char *weights, uint32_t number) {
 struct worker_pool *worker_pool_new(const struct worker_pool_config *config) {
     struct worker_pool *pool = mem_zalloc(sizeof *pool);
     pool->config = *config;
-    for (uint32_t i = 0; i < config->count; i++) {
+    pool->target = config->least;
+    pool->adjust_look = (struct loop_timer){.on_timer = worker_pool_on_adjust_look, .context = pool};
+    for (uint32_t i = 0; i < config->most; i++) {
         struct worker_slot *worker = &pool->workers[i];
         worker->pool = pool;
         worker->number = i;
@@ -226,15 +204,15 @@ struct worker_pool *worker_pool_new(const struct worker_pool_config *config) {
                                         .on_close = worker_pool_on_control_close,
                                         .context = worker};
         worker->respawn = (struct loop_timer){.on_timer = worker_pool_on_respawn, .context = worker};
-        worker_pool_spawn(worker);
     }
+    worker_pool_adjust(pool);
     return pool;
 }
 
 void worker_pool_free(struct worker_pool *pool) {
     if (!pool)
         return;
-    for (uint32_t i = 0; i < pool->config.count; i++) {
+    for (uint32_t i = 0; i < pool->config.most; i++) {
         struct worker_slot *worker = &pool->workers[i];
         loop_disarm(pool->config.loop, &worker->respawn);
         peer_close(&worker->control);
@@ -243,6 +221,7 @@ void worker_pool_free(struct worker_pool *pool) {
         worker_pool_set_page(worker, NULL);
     }
     loop_disarm(pool->config.loop, &pool->drain_look);
+    loop_disarm(pool->config.loop, &pool->adjust_look);
     free(pool);
 }
 
@@ -281,24 +260,15 @@ void worker_pool_attach(struct worker_pool *pool, uint32_t number, struct peer *
 }
 
 void worker_pool_attach_all(struct worker_pool *pool, struct peer *gateway) {
-    for (uint32_t i = 0; i < pool->config.count; i++)
+    for (uint32_t i = 0; i < pool->config.most; i++)
         worker_pool_attach(pool, i, gateway);
-}
-
-static bool worker_pool_has_call(const struct worker_slot *worker) {
-    for (unsigned slot = 0; worker->page && slot < PAGE_SLOTS; slot++) {
-        uint64_t state = atomic_load_explicit(&worker->page->slots[slot], memory_order_relaxed) & 3;
-        if (state == PAGE_SENT || state == PAGE_RUNNING)
-            return true;
-    }
-    return false;
 }
 
 /* A worker ends when the gateway, which knows that we are draining, drops its pipes. One that has no call for
  * a while, and a gateway that holds on to it, is ended from here. */
 static void worker_pool_on_drain_look(struct loop_timer *timer) {
     struct worker_pool *pool = timer->context;
-    for (uint32_t i = 0; i < pool->config.count; i++) {
+    for (uint32_t i = 0; i < pool->config.most; i++) {
         struct worker_slot *worker = &pool->workers[i];
         worker->idle_looks = worker_pool_has_call(worker) ? 0 : worker->idle_looks + 1;
         if (worker->pid > 0 && worker->idle_looks >= WORKER_POOL_IDLE_LOOKS)
@@ -310,16 +280,17 @@ static void worker_pool_on_drain_look(struct loop_timer *timer) {
 
 void worker_pool_drain(struct worker_pool *pool) {
     pool->draining = true;
+    loop_disarm(pool->config.loop, &pool->adjust_look);
     pool->drain_look = (struct loop_timer){.on_timer = worker_pool_on_drain_look, .context = pool};
     loop_arm(pool->config.loop, &pool->drain_look, WORKER_POOL_LOOK_NS);
-    for (uint32_t i = 0; i < pool->config.count; i++) {
+    for (uint32_t i = 0; i < pool->config.most; i++) {
         loop_disarm(pool->config.loop, &pool->workers[i].respawn);
         peer_close(&pool->workers[i].control);
     }
 }
 
 void worker_pool_kill(struct worker_pool *pool) {
-    for (uint32_t i = 0; i < pool->config.count; i++)
+    for (uint32_t i = 0; i < pool->config.most; i++)
         if (pool->workers[i].pid > 0)
             spawn_kill(pool->workers[i].pidfd_watch.fd, SIGKILL);
 }

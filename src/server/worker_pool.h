@@ -1,9 +1,14 @@
-/* The WASM workers: started ahead of need, watched, replaced.
+/* The WASM workers: started ahead of need, watched, replaced; more or fewer of them as the load balancer
+ * says.
  *
- *     STARTING ──ready──► READY ──dies──► STARTING (at once, generation + 1)
- *        │ ▲
- *   dies ▼ │ after 100 ms, doubling to 5 s
- *      WAITING
+ *     NONE ──wanted──► STARTING ──ready──► READY ──dies──► STARTING (at once, generation + 1)
+ *                         │ ▲                │
+ *                    dies ▼ │ after 100 ms,  └──too many──► RETIRING ──ends──► NONE
+ *                       WAITING  doubling to 5 s
+ *
+ * The numbers below `least` are always wanted. One that is too many is the highest that has no call; while
+ * all that could be given up have calls and another worker has none, it is waited for. A worker that retires
+ * gets no more calls and ends when it has answered those that it had started.
  *
  * The pool owns the processes and their control sockets. It gives a worker's pipes away and keeps none: a
  * worker lives on without the server, and ends by itself when the server and the gateway are gone. */
@@ -22,6 +27,8 @@ struct worker_pool;
 typedef void worker_pool_on_ready(void *context, const struct message *worker);
 /* It was ready and its process has ended: also status and code. */
 typedef void worker_pool_on_gone(void *context, const struct message *worker);
+/* It was ready, is too many, and ends when it has no call any more: it gets no further ones. */
+typedef void worker_pool_on_retire(void *context, const struct message *worker);
 /* After worker_pool_drain: the last one has ended. */
 typedef void worker_pool_on_empty(void *context);
 
@@ -29,20 +36,24 @@ struct worker_pool_config {
     struct loop *loop;     /* borrowed, as are the texts */
     const char *parts_dir; /* where the executable `worker` is */
     const char *data_dir;
-    const char *log_dir; /* what a worker itself prints goes to worker.log there */
-    const char *weights; /* "4,2,1" by number */
-    uint32_t count;
+    const char *log_dir;  /* what a worker itself prints goes to worker.log there */
+    const char *weights;  /* "4,2,1" by number */
+    uint32_t least, most; /* 1..WORKER_POOL_MAX */
     int64_t memory_max_mb;
     worker_pool_on_ready *on_ready;
     worker_pool_on_gone *on_gone;
+    worker_pool_on_retire *on_retire;
     worker_pool_on_empty *on_empty;
     void *context;
 };
 
-/* Starts all. One that does not start is tried again, and said in the log. */
+/* Starts `least`. One that does not start is tried again, and said in the log. */
 struct worker_pool *worker_pool_new(const struct worker_pool_config *config);
 /* Lets go of them without a word: they see their control socket close. */
 void worker_pool_free(struct worker_pool *pool);
+
+/* So many from now on, within least..most; returns the number that it is. More are started at once. */
+uint32_t worker_pool_scale(struct worker_pool *pool, uint32_t target);
 
 /* New pipes between a ready worker and the gateway behind `gateway`, which gets SERVER_WORKER. */
 void worker_pool_attach(struct worker_pool *pool, uint32_t worker, struct peer *gateway);
