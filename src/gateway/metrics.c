@@ -117,6 +117,47 @@ static void metrics_workers(struct gateway *gateway, struct buf *out) {
                           totals.strategy == i);
 }
 
+static uint64_t metrics_word(const _Atomic uint64_t *word) {
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static uint32_t metrics_word32(const _Atomic uint32_t *word) {
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void metrics_gauge(struct buf *out, const char *name, double value, const char *help) {
+    metrics_header(out, name, "gauge", help);
+    buf_append_format(out, "%s %.9g\n", name, value);
+}
+
+/* Of the balancer: how many WASM workers it wants, and by what it decides. Without one, what the settings
+ * say. */
+static void metrics_scaling(struct gateway *gateway, struct buf *out) {
+    static const struct table_scaling none;
+    const struct table_scaling *scaling = dispatch_scaling(gateway->dispatch);
+    if (!scaling || metrics_word32(&scaling->target) == 0)
+        scaling = &none;
+    uint32_t target = metrics_word32(&scaling->target), ready = metrics_word32(&scaling->ready);
+    uint32_t least = scaling == &none ? (uint32_t)gateway->config->workers : metrics_word32(&scaling->least);
+    uint32_t most =
+        scaling == &none ? (uint32_t)gateway->config->workers_max : metrics_word32(&scaling->most);
+    metrics_gauge(out, "faas_scaling_target", target ? target : least, "WASM workers that are wanted.");
+    metrics_gauge(out, "faas_scaling_least", least, "The fewest that may be wanted.");
+    metrics_gauge(out, "faas_scaling_most", most, "The most that may be wanted.");
+    metrics_header(out, "faas_scaling_changes_total", "counter", "Changes of faas_scaling_target.");
+    buf_append_format(out, "faas_scaling_changes_total{direction=\"up\"} %llu\n",
+                      (unsigned long long)metrics_word(&scaling->ups));
+    buf_append_format(out, "faas_scaling_changes_total{direction=\"down\"} %llu\n",
+                      (unsigned long long)metrics_word(&scaling->downs));
+    metrics_gauge(out, "faas_scaling_utilisation_ratio",
+                  ready ? metrics_word32(&scaling->busy_milli) / 1000.0 / ready : 0,
+                  "Share of the workers' time in which a call was running, in the last 100 ms.");
+    metrics_gauge(out, "faas_scaling_wait_seconds", (double)metrics_word(&scaling->wait_ns) / 1e9,
+                  "How long a call waited for a worker, in the last 100 ms.");
+    metrics_gauge(out, "faas_scaling_idle_cpus", metrics_word32(&scaling->idle_cores_milli) / 1000.0,
+                  "CPUs that nobody used in the last 100 ms; looked at only while calls are there.");
+}
+
 static void metrics_http(struct gateway *gateway, struct buf *out) {
     const struct http_stats *http = http_server_stats(gateway->http);
     metrics_header(out, "faas_http_connections", "gauge", "Open connections.");
@@ -140,6 +181,7 @@ void metrics_route(struct gateway *gateway, struct http_conn *conn) {
     metrics_header(&out, "faas_calls_total", "counter", "Calls by function, version, HTTP status and cause.");
     metrics_each(gateway, &out, metrics_calls);
     metrics_workers(gateway, &out);
+    metrics_scaling(gateway, &out);
     metrics_header(&out, "faas_queue_depth", "gauge", "Calls that wait for a worker.");
     metrics_each(gateway, &out, metrics_queue_depth);
     metrics_header(&out, "faas_queue_seconds", "histogram",
