@@ -7,6 +7,7 @@ const fs = require('fs');
 const { readSync, writeSync, closeSync, read } = fs;
 const { allocUnsafeSlow, from: bufferFrom } = Buffer;
 const { wait } = Atomics;
+const { hrtime } = process;
 
 const FORMAT = 1;
 const LENGTH_MAX = 1200 * 1024 * 1024;
@@ -24,6 +25,7 @@ const UNLOAD = 2;
 const CALL = 3;
 const ANSWER = 4;
 const LOADED = 5;
+const SKIPPED = 6;
 
 // The codes of src/base/err_table.h that an ANSWER of a Node.js process can carry.
 const codes = {
@@ -41,6 +43,14 @@ const ANSWER_LAST = 2;
 const IN = 3;
 const OUT = 4;
 const PAGE = 5;
+
+// src/wire/page.h. What stands from `started` on is kept in a buffer of the same layout and written as a whole.
+const PAGE_STARTED = 1024;
+const PAGE_FRONT_BYTES = 24; // started, outbox_at, outbox_len
+const OUTBOX_BYTES = 3040;
+const SEAL_BYTES = 8;
+const UNREAD_NS = 2e6;
+const FLUSH_NS = 150e3; // an answer that is finished waits so long for others to go with it
 
 const nap = new Int32Array(new SharedArrayBuffer(4));
 
@@ -62,10 +72,15 @@ function writeAll(fd, data, start, end) {
 
 class FrameError extends Error {}
 
+function nowNs() {
+  const time = hrtime();
+  return time[0] * 1e9 + time[1];
+}
+
 // Text of `head` is latin-1: one character a byte. `body` is only valid until the next frame is read, and null
 // when it did not fit into memory.
 class Frame {
-  constructor(type, slot, key, idLow, idHigh, head, body) {
+  constructor(type, slot, key, idLow, idHigh, head, body, number) {
     this.type = type;
     this.slot = slot;
     this.key = key;
@@ -73,6 +88,7 @@ class Frame {
     this.idHigh = idHigh;
     this.head = head;
     this.body = body;
+    this.number = number; // of a CALL: its place among the calls of this process, from 1
   }
 }
 
@@ -81,8 +97,15 @@ class Channel {
     this.input = allocUnsafeSlow(BUFFER_BYTES);
     this.start = 0; // input[start, end) was read and is not yet consumed
     this.end = 0;
-    this.output = allocUnsafeSlow(BUFFER_BYTES);
-    this.id = allocUnsafeSlow(8);
+    this.output = allocUnsafeSlow(BUFFER_BYTES); // of an answer that goes past the outbox
+    this.page = allocUnsafeSlow(PAGE_FRONT_BYTES + OUTBOX_BYTES + SEAL_BYTES);
+    this.unsent = 0; // bytes in the outbox
+    this.unsentSince = 0;
+    this.written = 0; // bytes that went through the pipe
+    this.calls = 0;
+    this.word = allocUnsafeSlow(8);
+    this.withdrawn = 0; // as it was read last, and when
+    this.withdrawnAt = 0;
   }
 
   close() {
@@ -96,6 +119,7 @@ class Channel {
   // Reads in the background, for as long as the event loop has to run; onInput() when there is something, or
   // the end.
   readLater(onInput) {
+    this.flush();
     this.compact(0);
     read(IN, this.input, this.end, BUFFER_BYTES - this.end, null, (error, count) => {
       if (!error) this.end += count;
@@ -113,8 +137,9 @@ class Channel {
     }
   }
 
-  // False at the end of the input.
+  // False at the end of the input. Blocks, so nothing stays unsent.
   readSome() {
+    this.flush();
     for (;;) {
       try {
         const count = readSync(IN, this.input, this.end, BUFFER_BYTES - this.end, null);
@@ -166,12 +191,14 @@ class Channel {
       body = input.subarray(at + headLength, at + length);
       this.start = at + length;
     } else {
+      this.flush();
       this.start += HEADER_BYTES;
       const all = this.readLarge(length);
       head = all === null ? '' : all.latin1Slice(0, headLength);
       body = all === null ? null : all.subarray(headLength);
     }
-    return new Frame(type, slot, key, idLow, idHigh, head, body);
+    if (type === CALL) this.calls++;
+    return new Frame(type, slot, key, idLow, idHigh, head, body, this.calls);
   }
 
   readLarge(length) {
@@ -205,71 +232,132 @@ class Channel {
     return all;
   }
 
-  // Says that this call starts now; src/wire/page.h.
+  // Says that this call starts now, with what is in the outbox. Returns the time; 0 when the call was withdrawn and
+  // must not run: src/wire/page.h.
   claim(frame) {
-    this.id.writeUInt32LE(frame.idLow, 0);
-    this.id.writeUInt32LE(frame.idHigh, 4);
-    writeSync(PAGE, this.id, 0, 8, 0);
+    const { page, unsent } = this;
+    putNumber(page, frame.number, 0);
+    putNumber(page, this.written, 8);
+    putNumber(page, unsent, 16);
+    let end = PAGE_FRONT_BYTES;
+    if (unsent > 0) {
+      putNumber(page, this.written + unsent, end + unsent);
+      end += unsent + SEAL_BYTES;
+    }
+    writeSync(PAGE, page, 0, end, PAGE_STARTED);
+    const now = nowNs();
+    if (now - this.withdrawnAt >= UNREAD_NS) {
+      this.withdrawnAt = now;
+      readSync(PAGE, this.word, 0, 8, 0);
+      this.withdrawn = this.word.readUInt32LE(0) + this.word.readUInt32LE(4) * TWO_32;
+    }
+    if (frame.number > this.withdrawn) return now;
+    this.skip(frame, now);
+    return 0;
   }
 
-  putHeader(frame, type, length) {
-    const output = this.output;
-    output.writeUInt32LE(length, 0);
-    output[4] = type;
-    output[5] = FORMAT;
-    output.writeUInt16LE(frame.slot, 6);
-    output.writeUInt32LE(frame.idLow, 8);
-    output.writeUInt32LE(frame.idHigh, 12);
-    output.writeUInt32LE(frame.key, 16);
-    output.fill(0, 20, HEADER_BYTES);
+  skip(frame, now) {
+    const at = this.room(HEADER_BYTES + 8);
+    putHeader(this.page, at, frame, SKIPPED, 8);
+    putNumber(this.page, frame.number, at + HEADER_BYTES);
+    this.added(HEADER_BYTES + 8, now);
+  }
+
+  // Where in the page so many bytes of the outbox can be written.
+  room(length) {
+    if (this.unsent + length > OUTBOX_BYTES) this.flush();
+    return PAGE_FRONT_BYTES + this.unsent;
+  }
+
+  added(length, now) {
+    if (this.unsent === 0) this.unsentSince = now;
+    this.unsent += length;
+    if (now - this.unsentSince >= FLUSH_NS) this.flush();
+  }
+
+  flush() {
+    const { unsent } = this;
+    if (unsent === 0) return;
+    writeAll(OUT, this.page, PAGE_FRONT_BYTES, PAGE_FRONT_BYTES + unsent);
+    this.written += unsent;
+    this.unsent = 0;
+  }
+
+  send(data, end) {
+    writeAll(OUT, data, 0, end);
+    this.written += end;
   }
 
   loaded(frame) {
-    this.putHeader(frame, LOADED, 0);
-    writeAll(OUT, this.output, 0, HEADER_BYTES);
+    putHeader(this.output, 0, frame, LOADED, 0);
+    this.send(this.output, HEADER_BYTES);
   }
 
   // `head` is latin-1; `body`, a string or bytes, is the output, or the log of a call that failed.
-  answer(frame, result, head, body, isLog) {
-    const output = this.output;
-    const isText = typeof body === 'string';
-    const headEnd = FRONT_BYTES + head.length;
-    const bound = headEnd + (isText ? body.length * UTF8_MAX_BYTES : body.length);
-    let bodyLength;
-    let parts = null;
-    if (bound <= BUFFER_BYTES) {
-      output.latin1Write(head, FRONT_BYTES, head.length);
-      if (isText) {
-        bodyLength = output.utf8Write(body, headEnd, BUFFER_BYTES - headEnd);
-      } else {
-        output.set(body, headEnd);
-        bodyLength = body.length;
-      }
-    } else {
-      parts = [bufferFrom(head, 'latin1'), isText ? bufferFrom(body, 'utf8') : body];
-      bodyLength = parts[1].length;
-    }
-    this.putHeader(frame, ANSWER, FIXED_BYTES + head.length + bodyLength);
-    output.writeUInt32LE(result.code, 32);
-    output.writeInt32LE(result.exitCode, 36);
-    output.writeUInt32LE(head.length, 40);
-    output.writeUInt32LE(isLog ? 0 : bodyLength, 44);
-    output.writeUInt32LE(isLog ? bodyLength : 0, 48);
-    output.writeUInt32LE(result.flags, 52);
-    putNanoseconds(output, result.startNs, 56);
-    putNanoseconds(output, result.runNs, 64);
-    if (parts === null) {
-      writeAll(OUT, output, 0, headEnd + bodyLength);
+  answer(frame, result, head, body, isLog, now) {
+    const bound = FRONT_BYTES + head.length + (typeof body === 'string' ? body.length * UTF8_MAX_BYTES : body.length);
+    if (bound > OUTBOX_BYTES) {
+      this.answerLarge(frame, result, head, body, isLog, bound);
       return;
     }
-    writeAll(OUT, output, 0, FRONT_BYTES);
-    for (const part of parts) writeAll(OUT, part, 0, part.length);
+    const at = this.room(bound);
+    this.added(putAnswer(this.page, at, frame, result, head, body, isLog), now);
+  }
+
+  // Past the outbox.
+  answerLarge(frame, result, head, body, isLog, bound) {
+    this.flush();
+    if (bound <= BUFFER_BYTES) {
+      this.send(this.output, putAnswer(this.output, 0, frame, result, head, body, isLog));
+      return;
+    }
+    const parts = [bufferFrom(head, 'latin1'), typeof body === 'string' ? bufferFrom(body, 'utf8') : body];
+    putFront(this.output, 0, frame, result, head.length, parts[1].length, isLog);
+    this.send(this.output, FRONT_BYTES);
+    for (const part of parts) this.send(part, part.length);
   }
 }
 
-function putNanoseconds(output, value, at) {
-  output.writeUInt32LE(value % TWO_32, at);
-  output.writeUInt32LE(Math.floor(value / TWO_32), at + 4);
+// An integer as a word of 64 bits.
+function putNumber(output, value, at) {
+  const high = Math.floor(value / TWO_32);
+  output.writeUInt32LE(value - high * TWO_32, at);
+  output.writeUInt32LE(high, at + 4);
+}
+
+function putHeader(output, at, frame, type, length) {
+  output.writeUInt32LE(length, at);
+  output[at + 4] = type;
+  output[at + 5] = FORMAT;
+  output.writeUInt16LE(frame.slot, at + 6);
+  output.writeUInt32LE(frame.idLow, at + 8);
+  output.writeUInt32LE(frame.idHigh, at + 12);
+  output.writeUInt32LE(frame.key, at + 16);
+  output.fill(0, at + 20, at + HEADER_BYTES);
+}
+
+function putFront(output, at, frame, result, headLength, bodyLength, isLog) {
+  putHeader(output, at, frame, ANSWER, FIXED_BYTES + headLength + bodyLength);
+  output.writeUInt32LE(result.code, at + 32);
+  output.writeInt32LE(result.exitCode, at + 36);
+  output.writeUInt32LE(headLength, at + 40);
+  output.writeUInt32LE(isLog ? 0 : bodyLength, at + 44);
+  output.writeUInt32LE(isLog ? bodyLength : 0, at + 48);
+  output.writeUInt32LE(result.flags, at + 52);
+  putNumber(output, result.startNs, at + 56);
+  putNumber(output, result.runNs, at + 64);
+}
+
+// A whole ANSWER, for which there is room. Returns its length.
+function putAnswer(output, at, frame, result, head, body, isLog) {
+  const headAt = at + FRONT_BYTES;
+  const bodyAt = headAt + head.length;
+  let bodyLength = body.length;
+  output.latin1Write(head, headAt, head.length);
+  if (typeof body === 'string') bodyLength = output.utf8Write(body, bodyAt, output.length - bodyAt);
+  else output.set(body, bodyAt);
+  putFront(output, at, frame, result, head.length, bodyLength, isLog);
+  return FRONT_BYTES + head.length + bodyLength;
 }
 
 // Splits a head into its variables (Map) and its headers (name, value, name, value, …).
@@ -298,6 +386,7 @@ module.exports = {
   LOAD,
   LOG_MAX,
   UNLOAD,
+  nowNs,
   parseHead,
   writeAll,
 };

@@ -9,10 +9,9 @@ const frames = require('./frames.cjs');
 const { Call } = require('./http_call.cjs');
 const { describe, describeExit, outputLimit, stackOf } = require('./failure.cjs');
 
-const { CALL, FrameError, UNLOAD, parseHead } = frames;
+const { CALL, FrameError, UNLOAD, nowNs, parseHead } = frames;
 
 const EXIT_PROTOCOL = 70;
-const NANOSECONDS_S = 1e9;
 
 // Names of this file, so that a function that takes the globals away does so for itself alone.
 // Not require('process'): in Node.js 18 that reads its stdin, stdout and stderr, which opens them, and descriptor 0
@@ -20,17 +19,13 @@ const NANOSECONDS_S = 1e9;
 const { process } = globalThis;
 const { byteLength, from: bufferFrom } = require('buffer').Buffer;
 
-const { env, hrtime } = process;
+const { env } = process;
 const now = Date.now;
 const runLater = setImmediate;
 const afterMs = setTimeout;
 // Runs the microtasks, the ticks and the checks for unhandled rejections that are due.
 const runDue = typeof process._tickCallback === 'function' ? process._tickCallback.bind(process) : null;
 const exit = process.reallyExit.bind(process);
-
-function nanosecondsBetween(from, to) {
-  return (to[0] - from[0]) * NANOSECONDS_S + (to[1] - from[1]);
-}
 
 function byteLengthOf(output) {
   return typeof output === 'string' ? byteLength(output) : output.length;
@@ -95,7 +90,10 @@ class Server {
         }
         if (frame.type !== CALL) throw new FrameError('a second LOAD');
         this.begin(frame);
-        if (this.current !== null) return;
+        if (this.current !== null) {
+          this.channel.flush();
+          return;
+        }
       }
     } catch (error) {
       if (!(error instanceof FrameError)) throw error;
@@ -113,8 +111,8 @@ class Server {
   }
 
   begin(frame) {
-    this.channel.claim(frame);
-    const claimed = hrtime();
+    const claimed = this.channel.claim(frame);
+    if (claimed === 0) return;
     const call = {
       frame,
       claimed,
@@ -159,7 +157,7 @@ class Server {
       env.FAAS_DEADLINE_MS = String(request.deadlineMs);
       const settle = { resolve: (value) => this.resolve(call, value), reject: (error) => this.reject(call, error) };
       const prepared = this.entry.prepare(request, settle);
-      call.started = hrtime();
+      call.started = nowNs();
       const { value, waits } = this.entry.run(prepared);
       if (typeof value?.then === 'function') value.then(settle.resolve, settle.reject);
       else if (!waits) this.resolve(call, value);
@@ -193,13 +191,13 @@ class Server {
       return;
     }
     call.answer = answer;
-    call.ended = hrtime();
+    call.ended = nowNs();
     if (!this.isSynchronous) this.wake();
   }
 
   fail(call, failure) {
     call.failure = failure;
-    call.ended = hrtime();
+    call.ended = nowNs();
     if (!this.isSynchronous) this.wake();
   }
 
@@ -212,19 +210,20 @@ class Server {
       code: failure === null ? frames.ERR_OK : failure.code,
       exitCode: failure === null ? 0 : failure.exitCode,
       flags: this.flags | (isLast ? frames.ANSWER_LAST : 0),
-      startNs: nanosecondsBetween(call.claimed, call.started),
-      runNs: Math.max(0, nanosecondsBetween(call.started, call.ended)),
+      startNs: call.started - call.claimed,
+      runNs: Math.max(0, call.ended - call.started),
     };
     this.current = null;
     this.flags = 0;
     if (failure === null) {
-      this.channel.answer(frame, result, answer.head, answer.output, false);
+      this.channel.answer(frame, result, answer.head, answer.output, false, call.ended);
       return;
     }
     const text = failure.message.slice(0, frames.ERROR_MAX).replaceAll('\0', '\\x00');
     const head = `error=${bufferFrom(text, 'utf8').latin1Slice()}\0`;
     const log = bufferFrom(failure.log, 'utf8');
-    this.channel.answer(frame, result, head, log.subarray(-frames.LOG_MAX), true);
+    this.channel.answer(frame, result, head, log.subarray(-frames.LOG_MAX), true, call.ended);
+    this.channel.flush();
     if (isLast && !process._exiting) process.reallyExit(0);
   }
 
@@ -254,7 +253,7 @@ class Server {
       process.stderr.write(`${stackOf(error, this.fn)}\n`);
     } else {
       call.stray ??= describe(error, this.fn);
-      call.ended = hrtime();
+      call.ended = nowNs();
       if (!this.isSynchronous) this.wake();
     }
   }
@@ -283,7 +282,7 @@ class Server {
       this.serve(); // until the end of the input: every call is answered with the failure
     } else if (call !== null) {
       call.stray = failure;
-      call.ended = hrtime();
+      call.ended = nowNs();
       this.answer(call);
     }
     exit(code);
@@ -301,6 +300,7 @@ class Server {
   }
 
   end() {
+    this.channel.flush();
     this.isEnding = true;
     if (this.busy === 0) {
       process.reallyExit = exit;
@@ -310,6 +310,7 @@ class Server {
   }
 
   endOnFrameError(error) {
+    this.channel.flush();
     process.stderr.write(`faas: ${error.message}\n`);
     exit(EXIT_PROTOCOL);
   }

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from faas_runtime import frames, handler, script
+from faas_runtime import environment, frames, handler, script
 from faas_runtime.failure import describe, output_limit
 from faas_runtime.frames import Channel, FrameError, parse_head
 from faas_runtime.http_call import Call
@@ -15,6 +15,8 @@ DEFAULT_LIMITS = {"limit.timeout_ms": 10000, "limit.memory_mb": 128, "limit.outp
 ENTRIES = ("handler", "wsgi", "asgi", "script")
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 EXIT_PROTOCOL = 70
+
+FLUSH_NS = 150000  # an answer that is finished waits so long for others to go with it
 
 monotonic_ns, time_ns = time.monotonic_ns, time.time_ns
 # The mappings are kept: a function may put another one into their place.
@@ -150,20 +152,20 @@ class Server:
         while True:
             frame = self.channel.read_frame()
             if frame is None or frame.type == frames.UNLOAD:
+                self.channel.flush()
                 return
             if frame.type != frames.CALL:
                 raise FrameError("a second LOAD")
-            self.answer(frame)
-            self.flags = 0
+            if self.channel.claim(frame):
+                self.answer(frame)
+                self.flags = 0
 
     def answer(self, frame):
         channel = self.channel
         if self.load_failure is not None or frame.body is None:
-            channel.claim(frame.call_id)
             failure = self.load_failure or describe(MemoryError("the payload did not fit"), self.function)
             channel.answer_failure(frame, self.flags, 0, 0, failure)
             return
-        channel.claim(frame.call_id)
         claimed = started = monotonic_ns()
         failure = None
         head = output = b""
@@ -177,15 +179,18 @@ class Server:
         except BaseException as error:
             failure = describe(error, self.function)
             prepared = None
-        run_ns = monotonic_ns() - started
-        self.end_child(failure)
+        now = monotonic_ns()
+        if not channel.owned:
+            self.end_child(failure)
         flush(self.streams)
         if sys.stdout is not self.streams[0]:
             flush((sys.stdout,))
         if failure is None:
-            channel.answer(frame, self.flags, started - claimed, run_ns, head, output)
+            channel.answer(frame, self.flags, started - claimed, now - started, now, head, output)
+            if now - channel.unsent_since >= FLUSH_NS:
+                channel.flush()
         else:
-            channel.answer_failure(frame, self.flags, started - claimed, run_ns, failure)
+            channel.answer_failure(frame, self.flags, started - claimed, now - started, failure)
 
     def make_call(self, frame, claimed):
         function = self.function
@@ -193,8 +198,7 @@ class Server:
         call = Call(variables, headers, frame.body)
         call.deadline_ns = claimed + function.timeout_ms * NANOSECONDS_MS
         call.deadline_ms = time_ns() // NANOSECONDS_MS + function.timeout_ms
-        environb[b"FAAS_CALL_ID"] = call.id.encode("latin-1")
-        environb[b"FAAS_DEADLINE_MS"] = b"%d" % call.deadline_ms
+        environment.set_call(call.id, call.deadline_ms)
         return call
 
     def end_child(self, failure):
@@ -225,7 +229,7 @@ def run_script(channel, function, source):
     frame = channel.read_frame()
     if frame is None or frame.type != frames.CALL:
         return
-    channel.claim(frame.call_id)
+    channel.claim(frame)
     claimed = monotonic_ns()
     variables, headers = parse_head(frame.head)
     call = Call(variables, headers, frame.body)
@@ -255,6 +259,7 @@ def main():
             run_script(channel, function, load.body)
             return
         channel.map_page()
+        environment.start()
         server = Server(channel, function, load)
         server.evaluate(load.body)
         server.serve()

@@ -5,7 +5,8 @@
  *      │        │ └───────┘ └────────────────────┤   SENT to QUEUED: withdrawn, or its worker died before it
  * started └────────┴────────────────────────────────┘   refused, timed out in the queue, abandoned
  *
- * RUNNING is what the gateway has seen in the worker's page; a quick call goes from SENT to ANSWERED. Every
+ * RUNNING is what the gateway has seen in a WASM worker's page; a quick call, and every call of a Node.js or
+ * Python process, goes from SENT to ANSWERED. Every
  * accepted call is answered exactly once: call_move is the one place that changes the state, and it stops the
  * process on a move that the table does not allow. */
 #ifndef FAAS_DISPATCH_CALL_H
@@ -52,6 +53,7 @@ struct call {
     struct call_bytes head;          /* of the CALL frame */
     struct call_bytes body;
     struct link *link; /* SENT, RUNNING: where */
+    uint64_t number;   /* on a process: place in the order of what was sent to it, from 1 */
     struct call *next, *prev;
     uint64_t admitted_ns, sent_ns;
     uint64_t expected_ns; /* SENT, RUNNING: what its link was charged for it */

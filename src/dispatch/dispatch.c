@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -31,6 +32,7 @@ int dispatch_new(const struct dispatch_config *config, struct dispatch **ret_dis
     dispatch->next_id = (uint64_t)(seed >> 3) << 32 | 1; /* ids of two gateways in a row do not meet */
     dispatch->strategy = config->strategy;
     dispatch->server_fd = dispatch->balancer_fd = -1;
+    dispatch->cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
     dispatch->sweep = (struct loop_timer){.on_timer = sweep_on_timer, .context = dispatch};
     loop_at_turn_end(dispatch->loop, dispatch_on_turn, dispatch);
     peers_start(dispatch);
@@ -73,6 +75,7 @@ struct dispatch_function *dispatch_function_of(struct dispatch *dispatch, struct
         return version->runtime_data;
     struct dispatch_function *function = mem_zalloc(sizeof *function);
     function->version = version;
+    function->calm = DISPATCH_CALM_FIRST;
     function->all_next = dispatch->all;
     if (dispatch->all)
         dispatch->all->all_prev = function;

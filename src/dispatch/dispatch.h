@@ -3,7 +3,8 @@
  * One thread. It connects to the server (which hands it the pipes of the workers) and to the load balancer
  * (which hands it the shared table), and does without either while it is away. WASM calls go to the worker
  * that the balancer's policy names, several in flight on one pipe; Node.js and Python calls go to a process
- * of their function, one at a time; a plain script gets a fresh process for every call.
+ * of their function, several at a time while they are short; a plain script gets a fresh process for every
+ * call.
  *
  * dispatch_submit is followed by exactly one on_answer, perhaps before it returns. */
 #ifndef FAAS_DISPATCH_DISPATCH_H

@@ -17,10 +17,16 @@ enum {
         3, /* a call whose worker died before it started it is sent again, this often at most */
     DISPATCH_GRACE_MS = 500, /* a WASM worker stops its calls itself; killed this long after the deadline */
     DISPATCH_LOAD_GRACE_MS = 2000,
-    DISPATCH_VERDICT_MS = 300, /* how long an ended process waits for the server to say why */
-    DISPATCH_RESERVE_S = 2,    /* how long after a quick call a worker is kept free of long ones */
-    DISPATCH_IDLE_S = 60,      /* an idle process is given back */
-    DISPATCH_STARTS_MAX = 64,  /* processes asked for and not there yet */
+    DISPATCH_VERDICT_MS = 300,      /* how long an ended process waits for the server to say why */
+    DISPATCH_RESERVE_S = 2,         /* how long after a quick call a worker is kept free of long ones */
+    DISPATCH_IDLE_S = 60,           /* an idle process is given back */
+    DISPATCH_SHORT_MS = 5,          /* a longer call closes the window of its function … */
+    DISPATCH_CALM_FIRST = 16,       /* … which opens after so many shorter ones of a new function */
+    DISPATCH_CALM = 256,            /* … and after so many behind a long one */
+    DISPATCH_WINDOW_US = 1000,      /* what a process may have before it, as long as the window is open */
+    DISPATCH_PACK_US = 200,         /* up to so much work goes to one process before the next gets some */
+    DISPATCH_PIPE_BYTES = 64 << 10, /* … and no call when so much is waiting to be written to it */
+    DISPATCH_STARTS_MAX = 64,       /* processes asked for and not there yet */
 };
 
 /* A function version that is called: hangs on storage_version.runtime_data. */
@@ -39,6 +45,8 @@ struct dispatch_function {
     struct link *processes; /* list */
     uint32_t process_count, starting;
     struct cost cost;
+    uint32_t calm;    /* processes: how many short calls are to come before the window opens; 0 = open */
+    uint64_t mean_ns; /* processes: moving average of a call's run */
     struct stats stats;
 };
 
@@ -74,7 +82,7 @@ struct dispatch {
     struct link *dirty;    /* list: frames to write this turn */
     struct dispatch_start starts[DISPATCH_STARTS_MAX];
     uint32_t next_request;
-    uint32_t process_total;
+    uint32_t process_total, cores;
     struct loop_timer sweep, reconnect, settle;
     /* The server. */
     int server_fd;
@@ -151,7 +159,7 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
 /* sweep.c */
 void sweep_arm(struct dispatch *dispatch);
 void sweep_on_timer(struct loop_timer *timer);
-/* True when the call had started; marks it RUNNING then. */
+/* WASM: true when the call had started; marks it RUNNING then. */
 bool sweep_has_started(struct call *call, uint64_t now_ns);
 
 /* load.c */

@@ -64,6 +64,18 @@ static void link_decode(struct link *link) {
     buf_trim(&link->in, LINK_KEEP_BYTES);
 }
 
+/* Of `got` bytes behind the input: drops those that were taken from the outbox. Returns how many stay. */
+static size_t link_leave_out(struct link *link, size_t got) {
+    size_t known = link->ahead < got ? link->ahead : got;
+    if (known > 0) {
+        uint8_t *at = link->in.data + link->in.len;
+        memmove(at, at + known, got - known);
+        link->ahead -= known;
+    }
+    link->received += got - known;
+    return got - known;
+}
+
 /* One read; false when nothing is there. */
 static bool link_read_answers(struct link *link) {
     if (link->in.cap - link->in.len < LINK_READ_BYTES / 2 && !buf_reserve(&link->in, LINK_READ_BYTES)) {
@@ -74,12 +86,40 @@ static bool link_read_answers(struct link *link) {
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
     if (got <= 0) {
+        if (link->runtime != RUNTIME_WASM)
+            link_take_outbox(link);
         link_end_text(link, "the worker closed its pipe");
         return true;
     }
+    if (link->runtime != RUNTIME_WASM)
+        got = (ssize_t)link_leave_out(link, (size_t)got);
     link->in.len += (size_t)got;
     link_decode(link);
     return true;
+}
+
+void link_take_outbox(struct link *link) {
+    struct page *page = link->page;
+    uint64_t at = atomic_load(&page->outbox_at), len = atomic_load(&page->outbox_len);
+    if (link->ended || len == 0 || len > PAGE_OUTBOX_BYTES || link->received < at ||
+        link->received - at >= len)
+        return;
+    uint8_t bytes[PAGE_OUTBOX_BYTES];
+    uint64_t seal;
+    memcpy(bytes, page->outbox, len);
+    memcpy(&seal, page->outbox + len, sizeof seal);
+    atomic_thread_fence(memory_order_acquire);
+    if (seal != at + len || atomic_load(&page->outbox_at) != at)
+        return; /* it is being emptied: then the pipe brings it */
+    size_t known = link->received - at;
+    if (!buf_reserve(&link->in, len - known)) {
+        link_kill(link);
+        return;
+    }
+    buf_append(&link->in, bytes + known, len - known);
+    link->received += len - known;
+    link->ahead += len - known;
+    link_decode(link);
 }
 
 static void link_on_answers(struct loop_watch *watch, uint32_t events) {

@@ -42,6 +42,8 @@ struct link {
     struct buf out, in; /* frames to write, bytes read */
     size_t out_sent;    /* bytes of out that are written */
     uint32_t frame_max; /* largest payload that is taken from the worker */
+    uint64_t received;  /* process: bytes of its stream of frames that were taken, from pipe and outbox */
+    size_t ahead;       /* process: as many of them are still to come through the pipe */
     struct call *slots[LINK_WINDOW];
     uint32_t in_flight;
     uint64_t backlog_ns;     /* what those in flight are expected to take in all */
@@ -49,7 +51,7 @@ struct link {
     uint64_t busy_ns;        /* start and run of all of them */
 
     /* The dispatcher's. */
-    bool busy;     /* WASM: one call has been running for a while, send no more */
+    bool busy;     /* one call has been running for a while, send no more */
     bool retiring; /* no further calls; closed when the last is answered */
     bool orphan;   /* its server is gone */
     bool ended;    /* on_end fired */
@@ -57,11 +59,15 @@ struct link {
     bool loaded;   /* process: the function is there */
     bool script;
     bool fresh;    /* process: has had no call yet */
+    bool stuck;    /* process: killed since it did not start what it had */
     bool dirty;    /* has frames to write this turn */
     int kill_code; /* enum err_code that its running call is answered with, since we killed it; 0 = we did not
                     */
     int gone_code; /* what the server said of its end; 0 = nothing yet */
-    uint64_t since_ns; /* process: when it was loaded or became idle; exited: when it ended */
+    uint64_t since_ns; /* process: when it was loaded or answered last; exited: when it ended */
+    uint64_t sent;     /* process: calls that were sent to it */
+    uint64_t withdrawn, withdrawn_ns; /* process: what was written to its page, and when; 0 = taken back */
+    uint32_t skips;                   /* process: SKIPPED frames that it owes for calls that went elsewhere */
     struct dispatch_function *function; /* process: borrowed, its version is referenced */
     struct link *next, *prev;           /* the function's processes, or the retiring workers */
     struct link *all_next, *all_prev;   /* all processes */
@@ -78,6 +84,9 @@ int link_open(struct loop *loop, const struct link_handlers *handlers, const str
               int *fds, struct link **ret_link, struct err *err);
 /* Stops watching and frees at the end of this turn. Calls in flight are the caller's business before. */
 void link_close(struct link *link);
+
+/* Process: takes finished answers that stand in its page and hands them up. */
+void link_take_outbox(struct link *link);
 
 /* Appends a frame. A large body is written at once, past the buffer, when nothing is waiting. */
 void link_send(struct link *link, const struct frame_header *header, struct call_bytes head,

@@ -1,5 +1,7 @@
-/* The processes of Node.js and Python functions: asked of the server, given one call at a time, given back
- * when idle. */
+/* The processes of Node.js and Python functions: asked of the server, given calls, given back when idle.
+ *
+ * A process gets one call at a time, or several while the function's calls are short: then a wake-up carries
+ * many. What is sent behind a call that turns out long is taken back (wire/page.h says how). */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -103,22 +105,51 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
     return link->script ? ERR_EXIT : ERR_CRASH;
 }
 
+/* Calls beyond `started` up to `last` go elsewhere, in their order to the front of their queue. `counts`: as
+ * an attempt. */
+static void processes_take_back(struct dispatch *dispatch, struct link *link, uint64_t last, bool counts) {
+    struct call *taken[LINK_WINDOW];
+    unsigned count = 0;
+    uint64_t started = atomic_load(&link->page->started);
+    for (unsigned slot = 0; slot < LINK_WINDOW; slot++) {
+        struct call *call = link->slots[slot];
+        if (!call || call->number <= started || call->number > last ||
+            (counts && call->attempts >= DISPATCH_ATTEMPTS))
+            continue;
+        unsigned at = count++;
+        for (; at > 0 && taken[at - 1]->number < call->number; at--)
+            taken[at] = taken[at - 1];
+        taken[at] = call;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        taken[i]->attempts -= !counts;
+        dispatch->totals.withdrawn++;
+        dispatch_unlink(dispatch, taken[i]);
+        dispatch_requeue(dispatch, taken[i]);
+    }
+    link->skips += count;
+}
+
+/* The call that is running, or NULL. */
+static struct call *processes_running(const struct link *link) {
+    uint64_t started = atomic_load(&link->page->started);
+    for (unsigned slot = 0; slot < LINK_WINDOW; slot++)
+        if (link->slots[slot] && link->slots[slot]->number == started)
+            return link->slots[slot];
+    return NULL;
+}
+
 /* The process ended and all that will be known of it is known. */
 static void processes_finish(struct dispatch *dispatch, struct link *link) {
-    struct call *call = link->slots[0];
-    bool started = call && sweep_has_started(call, loop_now_ns(dispatch->loop));
-    if (call && !started && !link->kill_code && call->attempts < DISPATCH_ATTEMPTS) {
-        dispatch_unlink(dispatch, call);
-        link->retiring = true; /* not again to this one */
-        dispatch_requeue(dispatch, call);
-    } else if (call && link->script) {
+    const char *error;
+    int exit_code;
+    if (link->script && link->slots[0]) {
         script_finish(dispatch, link);
-    } else if (call) {
-        const char *error;
-        int exit_code;
+    } else if (link->in_flight > 0) {
         int code = process_verdict(link, &error, &exit_code);
+        link->function->calm = DISPATCH_CALM;
         dispatch->totals.crashes += code == ERR_CRASH;
-        dispatch_fail(dispatch, call, code, error);
+        dispatch_fail_link(dispatch, link, code, error);
     }
     processes_close(dispatch, link);
 }
@@ -126,12 +157,19 @@ static void processes_finish(struct dispatch *dispatch, struct link *link) {
 static void processes_on_exit(struct link *link) {
     struct dispatch *dispatch = link->owner;
     link->since_ns = loop_now_ns(dispatch->loop);
+    link_take_outbox(link);
     link_drain_text(link);
+    link->retiring = true;
+    /* What it had not started goes to others, but not for ever while processes end before they start
+     * anything.
+     */
+    if (!link->stuck)
+        processes_take_back(dispatch, link, link->sent, link->calls == 0 && !processes_running(link));
     uint64_t word = atomic_load(&link->page->exit_status);
     bool exited = (word >> 32) && WIFEXITED((int)word);
     bool clean = exited && (WEXITSTATUS((int)word) == 0 || !link->script);
     /* Any other end may have been a limit's doing: the server knows. */
-    if (link->slots[0] && !clean && !link->kill_code && !link->gone_code && dispatch->server_fd >= 0) {
+    if (link->in_flight > 0 && !clean && !link->kill_code && !link->gone_code && dispatch->server_fd >= 0) {
         sweep_arm(dispatch);
         return;
     }
@@ -173,17 +211,55 @@ static void processes_on_text(struct link *link, int stream, struct call_bytes t
 static void processes_send(struct dispatch *dispatch, struct link *link, struct call *call) {
     call->cold = link->fresh;
     link->fresh = false;
+    call->number = ++link->sent;
+    if (link->in_flight == 0)
+        link->since_ns = loop_now_ns(dispatch->loop);
     dispatch_mark_sent(dispatch, link, call);
     dispatch_send_call(link, call, call->body);
     dispatch_mark_dirty(dispatch, link);
 }
 
-static struct link *processes_find_idle(struct dispatch_function *function) {
-    for (struct link *link = function->processes; link; link = link->next)
-        if (!link->script && link->in_flight == 0 && !link->retiring && !link->ended && !link->exited &&
-            !link->kill_code)
+/* How many calls a process of the function may have at a time. */
+static uint32_t processes_window(const struct dispatch_function *function) {
+    if (function->calm > 0)
+        return 1;
+    uint64_t window = DISPATCH_WINDOW_US * 1000 / (function->mean_ns + 1);
+    return window < 1 ? 1 : window > LINK_WINDOW ? LINK_WINDOW : (uint32_t)window;
+}
+
+static bool processes_takes_call(const struct link *link, uint32_t window) {
+    return !link->script && !link->retiring && !link->busy && !link->ended && !link->exited &&
+           !link->kill_code && link->in_flight < (link->loaded ? window : 1) &&
+           (link->in_flight == 0 || link->out.len - link->out_sent < DISPATCH_PIPE_BYTES);
+}
+
+/* The process with the least before it; the first of those that have next to nothing. */
+static struct link *processes_find(const struct dispatch_function *function) {
+    struct link *best = NULL;
+    uint64_t best_ns = UINT64_MAX;
+    uint32_t window = processes_window(function);
+    for (struct link *link = function->processes; link; link = link->next) {
+        if (!processes_takes_call(link, window))
+            continue;
+        uint64_t before_ns = link->in_flight * function->mean_ns;
+        if (before_ns < DISPATCH_PACK_US * 1000)
             return link;
-    return NULL;
+        if (before_ns < best_ns) {
+            best_ns = before_ns;
+            best = link;
+        }
+    }
+    return best;
+}
+
+/* One long call, and calls behind it are no longer sure to be served soon. */
+static void processes_observe(struct dispatch_function *function, uint64_t run_ns) {
+    uint64_t long_ns = DISPATCH_SHORT_MS * CLOCK_NS_PER_MS;
+    if (run_ns >= long_ns)
+        function->calm = DISPATCH_CALM;
+    else if (function->calm > 0)
+        function->calm--;
+    function->mean_ns += (run_ns < long_ns ? run_ns : long_ns) / 16 - function->mean_ns / 16;
 }
 
 static void processes_ask(struct dispatch *dispatch, struct dispatch_function *function) {
@@ -205,7 +281,7 @@ static void processes_ask(struct dispatch *dispatch, struct dispatch_function *f
 
 void processes_pump(struct dispatch *dispatch, struct dispatch_function *function) {
     struct link *link;
-    while (function->queue_head && dispatch_may_run(function) && (link = processes_find_idle(function)))
+    while (function->queue_head && dispatch_may_run(function) && (link = processes_find(function)))
         processes_send(dispatch, link, dispatch_pop(dispatch, function));
     if (!function->queue_head || !dispatch_may_run(function))
         return;
@@ -213,6 +289,8 @@ void processes_pump(struct dispatch *dispatch, struct dispatch_function *functio
     uint32_t limit = function->version->meta.limits.concurrency;
     if (limit > 0 && limit < most)
         most = limit;
+    if (processes_window(function) > 1 && dispatch->cores < most)
+        most = dispatch->cores; /* more of them would only take turns */
     bool script = strcmp(function->version->meta.entry, "script") == 0;
     uint64_t waited_ns = loop_now_ns(dispatch->loop) - function->queue_head->admitted_ns;
     bool late = waited_ns > DISPATCH_GROW_MS * CLOCK_NS_PER_MS;
@@ -236,15 +314,44 @@ void processes_after_answer(struct dispatch *dispatch, struct link *link) {
         processes_give_back(link);
 }
 
+static void processes_take_answer(struct link *link, const struct frame *frame) {
+    struct frame_answer fixed = {0};
+    if (frame->header.length >= sizeof fixed)
+        memcpy(&fixed, frame->payload, sizeof fixed);
+    processes_observe(link->function, fixed.run_ns);
+    if (fixed.flags & FRAME_ANSWER_LAST)
+        link->function->calm = DISPATCH_CALM;
+    link->busy = false;
+    dispatch_take_answer(link, frame);
+    processes_after_answer(link->owner, link);
+}
+
+/* A call that was withdrawn, and that the process says it has not run: most went elsewhere long ago. */
+static bool processes_take_skip(struct link *link, const struct frame *frame) {
+    struct dispatch *dispatch = link->owner;
+    uint64_t number;
+    if (frame->header.length != sizeof number || frame->header.slot >= LINK_WINDOW)
+        return false;
+    memcpy(&number, frame->payload, sizeof number);
+    struct call *call = link->slots[frame->header.slot];
+    if (call && call->id == frame->header.call_id && call->number == number && number <= link->withdrawn) {
+        call->attempts--;
+        dispatch->totals.withdrawn++;
+        dispatch_unlink(dispatch, call);
+        dispatch_requeue(dispatch, call);
+        processes_after_answer(dispatch, link);
+        return true;
+    }
+    return link->skips > 0 && link->skips-- > 0;
+}
+
 static void processes_on_frame(struct link *link, const struct frame *frame) {
     if (frame->header.type == FRAME_LOADED) {
         link->loaded = true;
         link->since_ns = loop_now_ns(link->loop);
     } else if (frame->header.type == FRAME_ANSWER) {
-        dispatch_take_answer(link, frame);
-        if (link->in_flight == 0)
-            processes_after_answer(link->owner, link);
-    } else {
+        processes_take_answer(link, frame);
+    } else if (frame->header.type != FRAME_SKIPPED || !processes_take_skip(link, frame)) {
         link->kill_code = ERR_BAD_ANSWER;
         link_kill(link);
     }
@@ -411,24 +518,58 @@ static void processes_kill(struct dispatch *dispatch, struct link *link, int cod
     link_kill(link);
 }
 
+/* A call that two sweeps have seen running holds up neither those before it, whose answers are in the outbox,
+ * nor those behind it. */
+static void processes_unblock(struct link *link) {
+    link->busy = true;
+    link->function->calm = DISPATCH_CALM;
+    link_take_outbox(link);
+    if (link->in_flight < 2 || link->withdrawn_ns)
+        return;
+    link->withdrawn = link->sent;
+    atomic_store(&link->page->withdrawn, link->withdrawn);
+    link->withdrawn_ns = clock_now_ns();
+}
+
+static void processes_end_withdrawal(struct dispatch *dispatch, struct link *link) {
+    if (clock_now_ns() - link->withdrawn_ns < PAGE_WITHDRAW_MS * CLOCK_NS_PER_MS)
+        return;
+    link->withdrawn_ns = 0;
+    processes_take_back(dispatch, link, link->withdrawn, false);
+}
+
+static void processes_sweep_running(struct dispatch *dispatch, struct link *link, struct call *call,
+                                    uint64_t now_ns) {
+    uint64_t timeout_ms = link->function->version->meta.limits.timeout_ms;
+    if (!call->running_ns)
+        call->running_ns = now_ns;
+    else if (now_ns - call->running_ns > timeout_ms * CLOCK_NS_PER_MS)
+        processes_kill(dispatch, link, ERR_TIMEOUT);
+    else
+        processes_unblock(link);
+}
+
 static void processes_sweep_link(struct dispatch *dispatch, struct link *link, uint64_t now_ns) {
     uint64_t waited_ms = (now_ns - link->since_ns) / CLOCK_NS_PER_MS;
     uint64_t timeout_ms = link->function->version->meta.limits.timeout_ms;
-    struct call *call = link->slots[0];
+    if (link->withdrawn_ns && !link->exited)
+        processes_end_withdrawal(dispatch, link);
+    struct call *running = processes_running(link);
     if (link->exited) {
         if (waited_ms > DISPATCH_VERDICT_MS)
             processes_finish(dispatch, link);
     } else if (link->kill_code) {
         return; /* its end is under way */
-    } else if ((link->ended && !link->script) || (link->retiring && !call)) {
+    } else if ((link->ended && !link->script) || (link->retiring && link->in_flight == 0)) {
         if (waited_ms > DISPATCH_BROKEN_MS)
             processes_kill(dispatch, link, ERR_CRASH);
-    } else if (call && sweep_has_started(call, now_ns)) {
-        if (now_ns - call->running_ns > timeout_ms * CLOCK_NS_PER_MS)
+    } else if (running) {
+        processes_sweep_running(dispatch, link, running, now_ns);
+    } else if (link->in_flight > 0 || !link->loaded) {
+        if (waited_ms > timeout_ms + DISPATCH_LOAD_GRACE_MS) {
+            link->stuck = true;
             processes_kill(dispatch, link, ERR_TIMEOUT);
-    } else if (call || !link->loaded) {
-        if (waited_ms > timeout_ms + DISPATCH_LOAD_GRACE_MS)
-            processes_kill(dispatch, link, ERR_TIMEOUT);
+        }
     } else if (waited_ms > DISPATCH_IDLE_S * 1000) {
         processes_give_back(link);
     }

@@ -6,6 +6,7 @@
 void script_run(struct dispatch *dispatch, struct link *link, struct call *call) {
     call->cold = true;
     link->fresh = false;
+    call->number = ++link->sent;
     dispatch_mark_sent(dispatch, link, call);
     link_feed_stdin(link, call->body);
     dispatch_send_call(link, call, (struct call_bytes){0}); /* the payload is on stdin */

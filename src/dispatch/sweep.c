@@ -12,9 +12,7 @@ void sweep_arm(struct dispatch *dispatch) {
 
 bool sweep_has_started(struct call *call, uint64_t now_ns) {
     struct page *page = call->link->page;
-    bool started = call->link->runtime == RUNTIME_WASM
-                       ? atomic_load(&page->slots[call->slot]) == page_word(call->id, PAGE_RUNNING)
-                       : atomic_load(&page->started) == call->id;
+    bool started = atomic_load(&page->slots[call->slot]) == page_word(call->id, PAGE_RUNNING);
     if (started && call->state == CALL_SENT) {
         call_move(call, CALL_RUNNING);
         call->running_ns = now_ns;

@@ -29,7 +29,7 @@ NODE = interpreter("FAAS_TEST_NODE", "node")
 
 HEADER = struct.Struct("<IBBHQIIQ")
 FIXED = struct.Struct("<IiIIIIQQ")
-LOAD, UNLOAD, CALL, ANSWER, LOADED = 1, 2, 3, 4, 5
+LOAD, UNLOAD, CALL, ANSWER, LOADED, SKIPPED = 1, 2, 3, 4, 5, 6
 COLD, LAST = 1, 2
 WAIT_S = 30.0
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8"}
@@ -120,6 +120,7 @@ class Process:
             os.set_blocking(fd, False)
         self.status = None
         self.next_id = 1
+        self.sent_ids = []
         self.loads = 0
 
     @staticmethod
@@ -146,7 +147,20 @@ class Process:
         return Path(f"/proc/{self.pid}/comm").read_text().strip()
 
     def started(self):
-        return struct.unpack("<Q", self.page[:8])[0]
+        """Id of the call that was started last; the page has its place in the order of the calls."""
+        number = struct.unpack("<Q", self.page[1024:1032])[0]
+        return self.sent_ids[number - 1] if number else 0
+
+    def outbox(self):
+        """Its place in the stream of frames, and its bytes, once the seal says that they are whole."""
+        at, length = struct.unpack_from("<QQ", self.page, 1032)
+        data = self.page[1048 : 1048 + length]
+        seal = struct.unpack_from("<Q", self.page, 1048 + length)[0]
+        return (at, data) if length and seal == at + length else (at, b"")
+
+    def withdraw(self, number):
+        """All calls up to this one that have not started."""
+        struct.pack_into("<Q", self.page, 0, number)
 
     def pump(self, done, wait_s=WAIT_S, writable=()):
         """Reads what comes until done() holds; AssertionError when it does not in time."""
@@ -217,6 +231,7 @@ class Process:
     def call_frame(self, body=b"", call_id=None, head=(), slot=5):
         if call_id is None:
             call_id = self.next_id = self.next_id + 1
+        self.sent_ids.append(call_id)
         entries = [("FAAS_CALL_ID", f"call-{call_id}"), *head]
         return make_frame(CALL, make_head(entries), body, call_id=call_id, slot=slot)
 
@@ -268,6 +283,37 @@ class Process:
         for fd in (self.page_fd, self.pidfd, self.stdin, self.stdout, self.stderr, self.calls, self.answers):
             if fd >= 0:
                 os.close(fd)
+
+
+def check_finished_answers_do_not_wait(process):
+    """The answer to a call is in the pipe or in the outbox while a long one behind it runs, and stays there when the
+    process dies. A call with the payload "slow" takes a second."""
+    process.send(process.call_frame(b"", call_id=11, slot=1) + process.call_frame(b'"slow"', call_id=12, slot=2))
+    process.pump(lambda: process.started() == 12)
+    os.kill(process.pid, 9)
+    process.wait()
+    at, data = process.outbox()
+    written = bytes(process.received[process.answers])
+    assert at <= HEADER.size + len(written) <= at + len(data)  # LOADED was read before
+    (length, *header, head_len, spare) = HEADER.unpack_from(written + data[HEADER.size + len(written) - at :])
+    assert header == [ANSWER, 1, 1, 11, 7]
+    answer = Answer(1, 11, (written + data[HEADER.size + len(written) - at :])[HEADER.size :][:length])
+    assert (answer.code, head_len, spare) == ("ERR_OK", 0, 0)
+
+
+def check_withdrawn_calls_are_skipped(process):
+    """A call with the payload "slow" takes a second."""
+    bodies = (b"", b'"slow"', b"", b"")
+    process.send(b"".join(process.call_frame(body, call_id=20 + i, slot=i) for i, body in enumerate(bodies)))
+    process.pump(lambda: process.started() == 21)
+    process.withdraw(3)
+    for slot in (0, 1):
+        answer = process.answer()
+        assert (answer.slot, answer.call_id, answer.code) == (slot, 20 + slot, "ERR_OK")
+    type_, slot, call_id, key, body = process.next_frame()
+    assert (type_, slot, call_id, key, body) == (SKIPPED, 2, 22, 7, struct.pack("<Q", 3))
+    assert process.answer().call_id == 23
+    assert process.invoke().code == "ERR_OK"
 
 
 def http_head(method="GET", uri="/", headers=(), prefix="/fn/hello", variables=None):

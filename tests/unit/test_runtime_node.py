@@ -20,6 +20,8 @@ from runtime_harness import (
     RUNTIMES,
     UNLOAD,
     Process,
+    check_finished_answers_do_not_wait,
+    check_withdrawn_calls_are_skipped,
     http_head,
     make_frame,
     run_script,
@@ -143,6 +145,27 @@ def test_calls_in_one_write_are_answered_in_order(load, prefix):
     for i in range(3000):
         answer = process.answer()
         assert (answer.call_id, answer.slot, answer.json()) == (i + 1, i, i)
+
+
+SLOW = """
+let ran = 0;
+exports.handler = (event) => {
+  ran++;
+  if (event === 'slow') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1000);
+  return ran;
+};
+"""
+
+
+def test_finished_answers_do_not_wait_for_the_call_behind_them(load):
+    process = load(SLOW)
+    check_finished_answers_do_not_wait(process)
+
+
+def test_withdrawn_calls_are_skipped(load):
+    process = load(SLOW)
+    check_withdrawn_calls_are_skipped(process)
+    assert process.invoke().json() == 5  # the withdrawn one has not run
 
 
 def test_a_frame_may_come_in_pieces(load):
