@@ -1,0 +1,99 @@
+"""Processes of Node.js and Python functions under load: several calls are on their way to one at a time."""
+
+import collections
+import re
+import threading
+import time
+
+import pytest
+
+import faas
+
+# What they print goes to the function's log. The payload "slow" takes three seconds.
+SOURCES = {
+    "python": "import sys, time\ndef handler(event, context):\n    print('ran', event)\n"
+              "    time.sleep(3 if event == 'slow' else 0)\n    return event\n",
+    "js": "exports.handler = (event) => { console.log('ran', event);\n"
+          "  if (event === 'slow') Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3000);\n"
+          "  return event; };\n",
+}  # fmt: skip
+NAMES = {"python": "worker-python", "js": "worker-node"}
+CALLERS = 24
+
+
+class Callers:
+    """Each on a connection of its own, one call after the other with a payload that no other call has."""
+
+    def __init__(self, system, function, enough):
+        self.system, self.path, self.enough = system, f"/invoke?fn={function.name}", enough
+        self.answers = {}  # payload: answer and seconds that it took
+        self.failure = None
+        self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(CALLERS)]
+
+    def run(self, index):
+        try:
+            with self.system.raw(60) as raw:
+                count = 0
+                while not self.enough(count):
+                    count += 1
+                    payload = f"call-{index}-{count}-"
+                    start = time.monotonic()
+                    answer = raw.request("POST", self.path, b'"%s"' % payload.encode())
+                    self.answers[payload] = answer, time.monotonic() - start
+        except Exception as error:
+            self.failure = error
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        for thread in self.threads:
+            thread.join(120)
+        assert self.failure is None, self.failure
+        assert not any(thread.is_alive() for thread in self.threads)
+
+
+@pytest.mark.parametrize("lang", SOURCES)
+def test_a_slow_call_holds_up_no_other(system, lang):
+    function = system.deploy(SOURCES[lang], lang)
+    function.invoke()
+    with Callers(system, function, lambda count: count == 150) as callers:
+        faas.wait_until(lambda: len(callers.answers) > 40 * CALLERS, 60, "a busy system")
+        slow = faas.parallel(2, lambda i: function.invoke(b'"slow"'))
+    assert [answer.status for answer in slow] == [200, 200], slow
+    assert len(callers.answers) == 150 * CALLERS
+    for payload, (answer, seconds) in callers.answers.items():
+        assert answer.output == f'"{payload}"'
+        assert seconds < 2.5, f"{payload} waited for a slow one: {seconds} s"
+
+
+@pytest.mark.parametrize("lang", SOURCES)
+def test_a_killed_process_costs_one_call_at_most_and_none_runs_twice(system, lang):
+    function = system.deploy(SOURCES[lang], lang)
+    function.invoke()
+    done = threading.Event()
+    kills = 0
+    with Callers(system, function, lambda _: done.is_set()) as callers:
+        try:
+            for _ in range(15):
+                seen = len(callers.answers)
+                faas.wait_until(lambda: len(callers.answers) > seen + 200, 60, "calls after a kill")
+                for pid in system.pids(NAMES[lang]):
+                    kills += faas.kill(pid) is not False
+        finally:
+            done.set()
+    failed = [answer for answer, _ in callers.answers.values() if answer.status != 200]
+    for answer in failed:
+        answer.assert_error(502, "crash")
+    assert len(failed) <= kills
+    assert kills >= 15
+    good = [payload for payload, (answer, _) in callers.answers.items() if answer.status == 200]
+    log = system.log_dir / "functions" / f"{function.name}.log"
+
+    def ran():
+        return collections.Counter(re.findall(r"ran (call-\d+-\d+-)", log.read_text(errors="replace")))
+
+    assert max(ran().values()) == 1
+    faas.wait_until(lambda: not set(good) - set(ran()), 10, "all that succeeded in the log")
