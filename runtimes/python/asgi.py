@@ -126,7 +126,7 @@ class Asgi:
         run(self.lifespan.start())
 
     def prepare(self, call):
-        http = as_http(call)
+        http = as_http(call.head)
         variables = http.variables
         port = variables.get("SERVER_PORT", "80")
         path = variables.get("PATH_INFO") or "/"

@@ -25,13 +25,17 @@ OUTBOX_OFFSET = 1048
 OUTBOX_BYTES = 3040
 
 header_struct = Struct("<IBBHQIIQ")
-answer_struct = Struct("<IBBHQIIQIiIIIIQQ")
+# Header and front of an ANSWER; x are fields that are 0.
+answer_struct = Struct("<IBBHQI12xIiIIIIQQ")
+success_struct = Struct("<IHHQI20xII4xIQQ")
+ANSWER_FORMAT = ANSWER | FORMAT << 8
 HEADER_BYTES = header_struct.size
 FIXED_BYTES = answer_struct.size - HEADER_BYTES
 
 # Kept from before the user's code runs: what it does to these modules must not break its own later calls.
 read, readv, write, writev, pwrite = os.read, os.readv, os.write, os.writev, os.pwrite
-unpack_header, pack_header, pack_answer = header_struct.unpack_from, header_struct.pack, answer_struct.pack
+unpack_header, pack_header = header_struct.unpack_from, header_struct.pack
+pack_answer, pack_success = answer_struct.pack, success_struct.pack
 pack_word = Struct("<Q").pack
 
 
@@ -250,20 +254,14 @@ class Channel:
 
     def answer(self, frame, flags, start_ns, run_ns, now, head=b"", output=b""):
         length = FIXED_BYTES + len(head) + len(output)
-        front = pack_answer(
+        front = pack_success(
             length,
-            ANSWER,
-            FORMAT,
+            ANSWER_FORMAT,
             frame.slot,
             frame.call_id,
             frame.key,
-            0,
-            0,
-            ERR_OK,
-            0,
             len(head),
             len(output),
-            0,
             flags,
             start_ns,
             run_ns,
@@ -284,8 +282,6 @@ class Channel:
             frame.slot,
             frame.call_id,
             frame.key,
-            0,
-            0,
             failure.code,
             failure.exit_code,
             len(head),

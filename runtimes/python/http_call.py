@@ -1,5 +1,7 @@
 """The head of a CALL as the entries of a function want it: CGI names, header values, query."""
 
+from faas_runtime.frames import parse_head
+
 CGI_NAMES = (
     "REQUEST_METHOD",
     "SCRIPT_NAME",
@@ -16,22 +18,73 @@ PREFIX_HEADER = "x-forwarded-prefix"
 NEVER_IN_CGI = ("proxy", "content-length")
 
 
-class Call:
-    """One call. Text is latin-1: one character a byte."""
+HEADS_MAX = 64
+HEAD_BYTES_MAX = 4096
+CALL_ID = "FAAS_CALL_ID="
 
-    __slots__ = ("variables", "headers", "body", "is_http", "deadline_ns", "deadline_ms", "id")
 
-    def __init__(self, variables, headers, body):
+class Head:
+    """The head of a call without its id. Text is latin-1: one character a byte. It may serve many calls: nobody
+    changes it."""
+
+    __slots__ = ("variables", "headers", "joined", "is_http", "event_parts")
+
+    def __init__(self, variables, headers):
         self.variables = variables
-        self.headers = headers
-        self.body = body
-        self.id = variables.get("FAAS_CALL_ID", "")
+        self.headers = headers  # pairs, in order
         self.is_http = "REQUEST_METHOD" in variables
-        self.deadline_ns = 0  # of the monotonic clock
-        self.deadline_ms = 0  # since the epoch
+        self.event_parts = None
         if self.is_http and variables.get("SCRIPT_NAME"):
             self.headers = [header for header in headers if header[0] != PREFIX_HEADER]
             self.headers.append((PREFIX_HEADER, variables["SCRIPT_NAME"]))
+        self.joined = join_headers(self.headers)
+
+
+class Call:
+    __slots__ = ("head", "id", "body", "is_http", "deadline_ns", "deadline_ms")
+
+    def __init__(self, head, call_id, body):
+        self.head = head
+        self.id = call_id
+        self.body = body
+        self.is_http = head.is_http
+        # Set by who runs it: by the monotonic clock, and since the epoch.
+        self.deadline_ns = self.deadline_ms = 0
+
+
+# The calls of one client differ in their ids, and in little else.
+heads = {}
+
+
+def make_call(frame):
+    first, _, rest = frame.head.partition("\0")
+    call_id = ""
+    if first.startswith(CALL_ID):
+        call_id = first[len(CALL_ID) :]
+    else:
+        rest = frame.head
+    head = heads.get(rest)
+    if head is None:
+        head = Head(*parse_head(rest))
+        if len(rest) <= HEAD_BYTES_MAX:
+            if len(heads) >= HEADS_MAX:
+                heads.clear()
+            heads[rest] = head
+    return Call(head, call_id, frame.body)
+
+
+def join_headers(headers):
+    """A dict of them; the values of a repeated one joined."""
+    joined = dict(headers)
+    if len(joined) == len(headers):
+        return joined
+    joined = {}
+    for name, value in headers:
+        if name in joined:
+            joined[name] += ("; " if name == "cookie" else ",") + value
+        else:
+            joined[name] = value
+    return joined
 
 
 def text(value):
@@ -44,33 +97,22 @@ def text(value):
         return value
 
 
-def raw_path(call):
-    path = call.variables.get("REQUEST_URI", "").partition("?")[0]
+def raw_path(head):
+    path = head.variables.get("REQUEST_URI", "").partition("?")[0]
     if not path:
-        path = call.variables.get("PATH_INFO", "")
+        path = head.variables.get("PATH_INFO", "")
     return path if path.startswith("/") else "/" + path
 
 
-def joined_headers(call):
-    """Names in lower case, the values of a repeated one joined."""
-    joined = {}
-    for name, value in call.headers:
-        if name in joined:
-            joined[name] += ("; " if name == "cookie" else ",") + value
-        else:
-            joined[name] = value
-    return joined
-
-
-def cgi_variables(call):
+def cgi_variables(head):
     """Of an HTTP call, by RFC 3875; without CONTENT_LENGTH. A header name with an underscore could pretend to be
     another and is left out, as other servers do."""
-    variables = {name: call.variables[name] for name in CGI_NAMES if name in call.variables}
+    variables = {name: head.variables[name] for name in CGI_NAMES if name in head.variables}
     if not variables.get("PATH_INFO"):
         variables["PATH_INFO"] = "/"
     variables.setdefault("SCRIPT_NAME", "")
     variables.setdefault("QUERY_STRING", "")
-    for name, value in joined_headers(call).items():
+    for name, value in head.joined.items():
         if name == "content-type":
             variables["CONTENT_TYPE"] = value
         elif "_" not in name and name not in NEVER_IN_CGI:

@@ -9,9 +9,10 @@ import time
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from json import JSONDecoder, JSONEncoder
+from json.encoder import c_encode_basestring, c_make_encoder
 
 from faas_runtime.failure import BadAnswer
-from faas_runtime.http_call import joined_headers, query_pairs, raw_path, text
+from faas_runtime.http_call import query_pairs, raw_path, text
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 JSON_TYPE = b"h:content-type=application/json\0"
@@ -82,35 +83,50 @@ def date_text(second):
     return last_date[1]
 
 
+class EventParts:
+    """What the events of all calls with one head have in common. Each call gets copies."""
+
+    def __init__(self, head):
+        variables = head.variables
+        self.headers = {name: text(value) for name, value in head.joined.items()}
+        cookies = self.headers.pop("cookie", None)
+        self.cookies = None if cookies is None else [cookie for cookie in cookies.split("; ") if cookie]
+        self.path = raw_path(head)
+        self.query = variables.get("QUERY_STRING", "")
+        self.parameters = {}
+        for name, value in query_pairs(self.query):
+            self.parameters[name] = self.parameters[name] + "," + value if name in self.parameters else value
+        host = self.headers.get("host") or variables.get("SERVER_NAME", "localhost")
+        self.domain = host if host.endswith("]") else host.rpartition(":")[0] or host
+        self.label = self.domain.partition(".")[0]
+        self.http = {
+            "method": variables["REQUEST_METHOD"],
+            "path": self.path,
+            "protocol": variables.get("SERVER_PROTOCOL", "HTTP/1.1"),
+            "sourceIp": variables.get("REMOTE_ADDR", ""),
+            "userAgent": self.headers.get("user-agent", ""),
+        }
+
+
 def http_event(call):
-    variables = call.variables
-    headers = {name: text(value) for name, value in joined_headers(call).items()}
-    cookies = headers.pop("cookie", None)
-    path = raw_path(call)
-    query = variables.get("QUERY_STRING", "")
+    head = call.head
+    parts = head.event_parts
+    if parts is None:
+        parts = head.event_parts = EventParts(head)
     now_ms = time_ns() // 1000000
-    host = headers.get("host") or variables.get("SERVER_NAME", "localhost")
-    domain = host if host.endswith("]") else host.rpartition(":")[0] or host
-    label = domain.partition(".")[0]
     event = {
         "version": "2.0",
         "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": query,
-        "headers": headers,
+        "rawPath": parts.path,
+        "rawQueryString": parts.query,
+        "headers": parts.headers.copy(),
         "requestContext": {
             "accountId": "anonymous",
-            "apiId": label,
+            "apiId": parts.label,
             "authentication": None,
-            "domainName": domain,
-            "domainPrefix": label,
-            "http": {
-                "method": variables["REQUEST_METHOD"],
-                "path": path,
-                "protocol": variables.get("SERVER_PROTOCOL", "HTTP/1.1"),
-                "sourceIp": variables.get("REMOTE_ADDR", ""),
-                "userAgent": headers.get("user-agent", ""),
-            },
+            "domainName": parts.domain,
+            "domainPrefix": parts.label,
+            "http": parts.http.copy(),
             "requestId": call.id,
             "routeKey": "$default",
             "stage": "$default",
@@ -121,13 +137,10 @@ def http_event(call):
         "stageVariables": None,
         "isBase64Encoded": False,
     }
-    if cookies is not None:
-        event["cookies"] = [cookie for cookie in cookies.split("; ") if cookie]
-    if query:
-        parameters = {}
-        for name, value in query_pairs(query):
-            parameters[name] = parameters[name] + "," + value if name in parameters else value
-        event["queryStringParameters"] = parameters
+    if parts.cookies is not None:
+        event["cookies"] = parts.cookies.copy()
+    if parts.query:
+        event["queryStringParameters"] = parts.parameters.copy()
     if call.body:
         try:
             event["body"] = call.body.decode("utf-8")
@@ -145,14 +158,30 @@ def encode_other(value):
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-encode_unicode = JSONEncoder(ensure_ascii=False, allow_nan=False, default=encode_other).encode
+unicode_encoder = JSONEncoder(ensure_ascii=False, allow_nan=False, default=encode_other)
 encode_ascii = JSONEncoder(allow_nan=False, default=encode_other).encode
 
 
+def make_encode():
+    """JSONEncoder.encode makes its encoder in C anew for every value. This one is kept, as long as nothing fails:
+    a failure leaves behind in it what it takes for signs of a cycle."""
+    if c_make_encoder is None or c_encode_basestring is None:
+        return unicode_encoder.encode
+    encode = c_make_encoder({}, encode_other, c_encode_basestring, None, ": ", ", ", False, False, False)
+    return lambda value: "".join(encode(value, 0))
+
+
+encode_unicode = make_encode()
+
+
 def to_json(value):
+    global encode_unicode
     try:
         encoded = encode_unicode(value)
-    except (TypeError, ValueError, ArithmeticError) as error:
+    except BaseException as error:
+        encode_unicode = make_encode()
+        if not isinstance(error, (TypeError, ValueError, ArithmeticError)):
+            raise
         raise TypeError(f"the handler's value cannot be sent as JSON: {error}") from None
     try:
         return encoded.encode("utf-8")

@@ -6,9 +6,10 @@ import sys
 import time
 
 from faas_runtime import environment, frames, handler, script
+from faas_runtime.environment import set_call
 from faas_runtime.failure import describe, output_limit
 from faas_runtime.frames import Channel, FrameError, parse_head
-from faas_runtime.http_call import Call
+from faas_runtime.http_call import make_call
 
 NANOSECONDS_MS = 1000000
 DEFAULT_LIMITS = {"limit.timeout_ms": 10000, "limit.memory_mb": 128, "limit.output_mb": 16}
@@ -167,10 +168,14 @@ class Server:
             channel.answer_failure(frame, self.flags, 0, 0, failure)
             return
         claimed = started = monotonic_ns()
+        timeout_ms = self.function.timeout_ms
         failure = None
         head = output = b""
         try:
-            call = self.make_call(frame, claimed)
+            call = make_call(frame)
+            call.deadline_ns = claimed + timeout_ms * NANOSECONDS_MS
+            call.deadline_ms = time_ns() // NANOSECONDS_MS + timeout_ms
+            set_call(call.id, call.deadline_ms)
             prepared = self.entry.prepare(call)
             started = monotonic_ns()
             head, output = self.entry.run(prepared)
@@ -191,15 +196,6 @@ class Server:
                 channel.flush()
         else:
             channel.answer_failure(frame, self.flags, started - claimed, now - started, failure)
-
-    def make_call(self, frame, claimed):
-        function = self.function
-        variables, headers = parse_head(frame.head)
-        call = Call(variables, headers, frame.body)
-        call.deadline_ns = claimed + function.timeout_ms * NANOSECONDS_MS
-        call.deadline_ms = time_ns() // NANOSECONDS_MS + function.timeout_ms
-        environment.set_call(call.id, call.deadline_ms)
-        return call
 
     def end_child(self, failure):
         """A child that the user's code forked and that came back here ends; the call is its parent's."""
@@ -231,8 +227,7 @@ def run_script(channel, function, source):
         return
     channel.claim(frame)
     claimed = monotonic_ns()
-    variables, headers = parse_head(frame.head)
-    call = Call(variables, headers, frame.body)
+    call = make_call(frame)
     call.deadline_ns = claimed + function.timeout_ms * NANOSECONDS_MS
     call.deadline_ms = time_ns() // NANOSECONDS_MS + function.timeout_ms
     channel.owned = False

@@ -4,17 +4,16 @@ import os
 import sys
 
 from faas_runtime.failure import make_excepthook, report_uncaught
-from faas_runtime.http_call import Call, cgi_variables
+from faas_runtime.http_call import cgi_variables
 
 
 def set_environment(call):
     environ = os.environb
-    variables = {name: call.variables[name] for name in ("FAAS_CALL_ID",) if name in call.variables}
-    variables["FAAS_DEADLINE_MS"] = str(call.deadline_ms)
+    variables = {"FAAS_CALL_ID": call.id, "FAAS_DEADLINE_MS": str(call.deadline_ms)}
     if call.is_http:
-        variables.update(cgi_variables(call))
+        variables.update(cgi_variables(call.head))
         variables["GATEWAY_INTERFACE"] = "CGI/1.1"
-        for name, value in call.headers:
+        for name, value in call.head.headers:
             if name == "content-length":
                 variables["CONTENT_LENGTH"] = value
     for name, value in variables.items():

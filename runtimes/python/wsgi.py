@@ -4,7 +4,7 @@ import sys
 from io import BytesIO
 
 from faas_runtime.failure import output_limit
-from faas_runtime.http_call import Call, cgi_variables
+from faas_runtime.http_call import Head, cgi_variables
 from faas_runtime.lambda_event import head_line, status_of
 
 INVOKE_VARIABLES = {
@@ -20,14 +20,14 @@ INVOKE_VARIABLES = {
 }
 
 
-def as_http(call):
+def as_http(head):
     """A call of /invoke is a POST of its payload to `/`."""
-    if call.is_http:
-        return call
-    headers = call.headers
-    if not any(name == "host" for name, _ in headers):
+    if head.is_http:
+        return head
+    headers = head.headers
+    if "host" not in head.joined:
         headers = [("host", "localhost"), *headers]
-    return Call({**call.variables, **INVOKE_VARIABLES}, headers, call.body)
+    return Head({**head.variables, **INVOKE_VARIABLES}, headers)
 
 
 class Response:
@@ -90,8 +90,7 @@ class Wsgi:
         self.user = module.app
 
     def prepare(self, call):
-        http = as_http(call)
-        environ = cgi_variables(http)
+        environ = cgi_variables(as_http(call.head))
         environ["CONTENT_LENGTH"] = str(len(call.body))
         environ["FAAS_CALL_ID"] = call.id
         environ["FAAS_DEADLINE_MS"] = str(call.deadline_ms)
