@@ -4,11 +4,8 @@
 const { headLine, statusLine } = require('./answer.cjs');
 const { Body, readStream } = require('./body.cjs');
 const { outputLimit } = require('./failure.cjs');
-const { Headers, Request, Response, installGlobals } = require('./web.cjs');
-const { setOwn, rawPath } = require('./http_call.cjs');
-
-const INVOKE_URL = 'http://localhost/';
-const HOST = /^[A-Za-z0-9._~-]+(:\d{1,5})?$|^\[[0-9A-Fa-f:.]+\](:\d{1,5})?$/;
+const { Request, Response, installGlobals } = require('./web.cjs');
+const { setOwn } = require('./http_call.cjs');
 
 function findFetch(exported) {
   for (const holder of [exported?.default, exported, exported?.default?.default]) {
@@ -17,30 +14,20 @@ function findFetch(exported) {
   return null;
 }
 
-function hostOf(call) {
-  const { headers } = call;
-  for (let i = 0; i < headers.length; i += 2) {
-    if (headers[i] === 'host' && HOST.test(headers[i + 1])) return headers[i + 1];
-  }
-  return 'localhost';
-}
-
 function requestOf(call) {
+  const { head } = call;
   if (!call.isHttp) {
-    const headers = call.headers.includes('host') ? call.headers : ['host', 'localhost', ...call.headers];
-    return Request.fromCall('POST', INVOKE_URL, headers, Buffer.from(call.body));
+    const headers = head.headers.includes('host') ? head.headers : ['host', 'localhost', ...head.headers];
+    return Request.fromCall('POST', head, headers, Buffer.from(call.body));
   }
-  const { variables } = call;
-  const query = variables.get('QUERY_STRING');
-  const url = `http://${hostOf(call)}${rawPath(call)}${query ? `?${query}` : ''}`;
-  const method = variables.get('REQUEST_METHOD');
+  const method = head.variables.get('REQUEST_METHOD');
   const hasBody = method !== 'GET' && method !== 'HEAD';
-  return Request.fromCall(method, url, call.headers, hasBody ? Buffer.from(call.body) : null);
+  return Request.fromCall(method, head, head.headers, hasBody ? Buffer.from(call.body) : null);
 }
 
 function headOf(response) {
   let head = statusLine(response.status);
-  const entries = Headers.isHeaders(response.headers) ? Headers.entriesOf(response.headers) : response.headers;
+  const entries = Response.isOurs(response) ? Response.entriesOf(response) : response.headers;
   for (const [name, value] of entries) head += headLine(name, value);
   return head;
 }
@@ -50,6 +37,7 @@ class Fetch {
     this.fn = fn;
     this.holder = findFetch(exported);
     this.keepBusy = keepBusy;
+    this.waits = false;
     if (this.holder === null) throw new TypeError(`${fn.fileName} exports no object with a function 'fetch'`);
     this.env = {};
     for (const [name, value] of fn.variables) setOwn(this.env, name, value);
@@ -68,11 +56,11 @@ class Fetch {
   }
 
   run({ request, context }) {
-    return { value: this.holder.fetch(request, this.env, context), waits: false };
+    return this.holder.fetch(request, this.env, context);
   }
 
   finish(value, call) {
-    if (!(value instanceof Response)) {
+    if (!Response.isOurs(value) && !(value instanceof Response)) {
       throw new TypeError("the value that 'fetch' returned is no Response");
     }
     const head = call.isHttp ? headOf(value) : '';

@@ -79,19 +79,44 @@ function queryParameters(query) {
   return parameters;
 }
 
-function httpEvent(call) {
-  const { variables } = call;
-  const headers = {};
-  let cookies;
-  for (const [name, value] of joinedHeaders(call)) {
-    if (name === 'cookie') cookies = text(value).split('; ').filter(Boolean);
-    else setOwn(headers, name, text(value));
+// What the events of all calls with one head have in common.
+function eventPartsOf(head) {
+  const { variables } = head;
+  const headers = []; // name, value, …, so that each event gets an object of its own
+  let cookies = null;
+  let host = '';
+  let userAgent = '';
+  for (const [name, value] of joinedHeaders(head)) {
+    if (name === 'cookie') {
+      cookies = text(value).split('; ').filter(Boolean);
+      continue;
+    }
+    headers.push(name, text(value));
+    if (name === 'host') host = text(value);
+    if (name === 'user-agent') userAgent = text(value);
   }
-  const path = rawPath(call);
-  const query = variables.get('QUERY_STRING') ?? '';
-  const host = headers.host || (variables.get('SERVER_NAME') ?? 'localhost');
+  host ||= variables.get('SERVER_NAME') ?? 'localhost';
   const domain = host.replace(/:\d*$/, '');
-  const prefix = domain.split('.', 1)[0];
+  return {
+    headers,
+    cookies,
+    domain,
+    prefix: domain.split('.', 1)[0],
+    userAgent,
+    path: rawPath(head),
+    query: variables.get('QUERY_STRING') ?? '',
+    method: variables.get('REQUEST_METHOD'),
+    protocol: variables.get('SERVER_PROTOCOL') ?? 'HTTP/1.1',
+    sourceIp: variables.get('REMOTE_ADDR') ?? '',
+  };
+}
+
+function httpEvent(call) {
+  call.head.eventParts ??= eventPartsOf(call.head);
+  const parts = call.head.eventParts;
+  const { cookies, domain, path, prefix, query } = parts;
+  const headers = {};
+  for (let i = 0; i < parts.headers.length; i += 2) setOwn(headers, parts.headers[i], parts.headers[i + 1]);
   const date = new Date();
   const event = {
     version: '2.0',
@@ -106,11 +131,11 @@ function httpEvent(call) {
       domainName: domain,
       domainPrefix: prefix,
       http: {
-        method: variables.get('REQUEST_METHOD'),
+        method: parts.method,
         path,
-        protocol: variables.get('SERVER_PROTOCOL') ?? 'HTTP/1.1',
-        sourceIp: variables.get('REMOTE_ADDR') ?? '',
-        userAgent: headers['user-agent'] ?? '',
+        protocol: parts.protocol,
+        sourceIp: parts.sourceIp,
+        userAgent: parts.userAgent,
       },
       requestId: call.id,
       routeKey: '$default',
@@ -122,7 +147,7 @@ function httpEvent(call) {
     stageVariables: null,
     isBase64Encoded: false,
   };
-  if (cookies !== undefined) event.cookies = cookies;
+  if (cookies !== null) event.cookies = [...cookies];
   if (query !== '') event.queryStringParameters = queryParameters(query);
   if (call.body.length > 0) {
     const body = utf8Text(call.body);
@@ -216,10 +241,13 @@ class Handler {
     return { event, context: new Context(call, this.fn, callback), callback };
   }
 
-  // True in `waits` when only the callback can end the call.
   run({ event, context, callback }) {
-    const value = (0, this.user)(event, context, callback);
-    return { value, waits: this.user.length >= CALLBACK_ARGUMENTS };
+    return (0, this.user)(event, context, callback);
+  }
+
+  // Only the callback can end the call, when the value is no promise.
+  get waits() {
+    return this.user.length >= CALLBACK_ARGUMENTS;
   }
 
   finish(value, call) {

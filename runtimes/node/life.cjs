@@ -2,8 +2,9 @@
 // A process's life: boot, wait for its LOAD, then serve calls, or be one call's main program.
 
 const fs = require('fs');
+const environment = require('./environment.cjs');
 const frames = require('./frames.cjs');
-const { Call } = require('./http_call.cjs');
+const { callOf } = require('./http_call.cjs');
 const { describe } = require('./failure.cjs');
 const { Fetch, installGlobals } = require('./fetch.cjs');
 const { Handler } = require('./lambda.cjs');
@@ -78,8 +79,7 @@ function takeScriptCall(channel, fn) {
   const frame = channel.readFrame();
   if (frame === null || frame.type !== frames.CALL) return null;
   channel.claim(frame);
-  const { variables, headers } = parseHead(frame.head);
-  const call = new Call(variables, headers, frame.body);
+  const call = callOf(frame);
   call.deadlineMs = Date.now() + fn.timeoutMs;
   channel.close();
   return call;
@@ -89,6 +89,7 @@ async function serveFunction(channel, fn, load, source) {
   closeStdin();
   process.argv = [process.execPath, fn.fileName];
   const server = new Server(channel, fn, load);
+  environment.install();
   const keepBusy = (promise) => server.keepBusy(promise);
   if (fn.entry === 'fetch') installGlobals();
   try {

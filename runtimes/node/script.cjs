@@ -11,7 +11,7 @@ function setEnvironment(call) {
   env.FAAS_CALL_ID = call.id;
   env.FAAS_DEADLINE_MS = String(call.deadlineMs);
   if (!call.isHttp) return;
-  for (const [name, value] of cgiVariables(call)) env[name] = Buffer.from(value, 'latin1').utf8Slice();
+  for (const [name, value] of cgiVariables(call.head)) env[name] = Buffer.from(value, 'latin1').utf8Slice();
 }
 
 // The event loop ends the process, as it does for any program.

@@ -6,10 +6,11 @@
 // it comes back in wake(). Between calls the process blocks in a read, so that nothing of the user's can run.
 
 const frames = require('./frames.cjs');
-const { Call } = require('./http_call.cjs');
+const { setCall } = require('./environment.cjs');
+const { callOf } = require('./http_call.cjs');
 const { describe, describeExit, outputLimit, stackOf } = require('./failure.cjs');
 
-const { CALL, FrameError, UNLOAD, nowNs, parseHead } = frames;
+const { CALL, ERR_OK, FrameError, UNLOAD, nowNs } = frames;
 
 const EXIT_PROTOCOL = 70;
 
@@ -19,7 +20,6 @@ const EXIT_PROTOCOL = 70;
 const { process } = globalThis;
 const { byteLength, from: bufferFrom } = require('buffer').Buffer;
 
-const { env } = process;
 const now = Date.now;
 const runLater = setImmediate;
 const afterMs = setTimeout;
@@ -130,17 +130,18 @@ class Server {
       this.answer(call);
       return;
     }
-    this.settleDue(() => this.run(call));
+    this.settleDue(call);
     if (!isDone(call)) return;
     if (runDue !== null) this.answer(call);
     else this.wake();
   }
 
-  // An exception out of here is an uncaught one, and goes its way as such.
-  settleDue(first) {
+  // Runs the call, or only what is due when there is none to run. An exception out of here is an uncaught one, and
+  // goes its way as such.
+  settleDue(call) {
     this.isSynchronous = true;
     try {
-      first();
+      if (call !== null) this.run(call);
       if (runDue !== null) runDue();
     } finally {
       this.isSynchronous = false;
@@ -149,18 +150,16 @@ class Server {
 
   run(call) {
     try {
-      const { variables, headers } = parseHead(call.frame.head);
-      const request = new Call(variables, headers, call.frame.body);
+      const request = callOf(call.frame);
       call.request = request;
       request.deadlineMs = now() + this.fn.timeoutMs;
-      env.FAAS_CALL_ID = request.id;
-      env.FAAS_DEADLINE_MS = String(request.deadlineMs);
+      setCall(request.id, request.deadlineMs);
       const settle = { resolve: (value) => this.resolve(call, value), reject: (error) => this.reject(call, error) };
       const prepared = this.entry.prepare(request, settle);
       call.started = nowNs();
-      const { value, waits } = this.entry.run(prepared);
+      const value = this.entry.run(prepared);
       if (typeof value?.then === 'function') value.then(settle.resolve, settle.reject);
-      else if (!waits) this.resolve(call, value);
+      else if (!this.entry.waits) this.resolve(call, value);
     } catch (error) {
       this.reject(call, error);
     }
@@ -207,7 +206,7 @@ class Server {
     // A handler that has not settled is still at work, and would be in the next call's way.
     const isLast = (call.stray !== null && !call.isSettled) || process._exiting === true;
     const result = {
-      code: failure === null ? frames.ERR_OK : failure.code,
+      code: failure === null ? ERR_OK : failure.code,
       exitCode: failure === null ? 0 : failure.exitCode,
       flags: this.flags | (isLast ? frames.ANSWER_LAST : 0),
       startNs: call.started - call.claimed,
@@ -236,7 +235,7 @@ class Server {
       const call = this.current;
       if (call !== null) {
         // An exception that unwound the stack has kept back what was due; it may settle the handler's promise.
-        if (call.stray !== null) this.settleDue(() => {});
+        if (call.stray !== null) this.settleDue(null);
         if (!isDone(call)) return;
         this.answer(call);
       }

@@ -4,6 +4,7 @@
 
 const { Body, extract, native } = require('./body.cjs');
 const { Headers } = require('./headers.cjs');
+const { urlOf } = require('./http_call.cjs');
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const REASON_PHRASE = /^[\t\x20-\x7e\x80-\xff]*$/;
@@ -40,7 +41,7 @@ const fromWire = Symbol('a request that came in');
 class Request extends Body {
   #method = 'GET';
   #url;
-  #isParsed = true;
+  #head; // of the call that it came with: its URL is made when somebody asks
   #headers;
   #signal = null;
   #options;
@@ -49,10 +50,9 @@ class Request extends Body {
     super();
     if (init === fromWire) {
       this.#method = input.method;
-      this.#url = input.url;
-      this.#isParsed = false;
+      this.#head = input.head;
       this.#headers = input.headers; // a list, until somebody asks
-      Body.setSource(this, input.body);
+      if (input.body !== null) Body.setSource(this, input.body);
       return;
     }
     if (arguments.length === 0) throw new TypeError('Request constructor: 1 argument required, but only 0 present.');
@@ -82,8 +82,8 @@ class Request extends Body {
     else if (inherits) Body.setSource(this, takeOver(other));
   }
 
-  static fromCall(method, url, headers, body) {
-    return new Request({ method, url, headers, body }, fromWire);
+  static fromCall(method, head, headers, body) {
+    return new Request({ method, head, headers, body }, fromWire);
   }
 
   get method() {
@@ -91,10 +91,7 @@ class Request extends Body {
   }
 
   get url() {
-    if (!this.#isParsed) {
-      this.#url = new URL(this.#url).href;
-      this.#isParsed = true;
-    }
+    this.#url ??= this.#head.url ??= urlOf(this.#head);
     return this.#url;
   }
 
@@ -180,7 +177,8 @@ function takeOver(other) {
 class Response extends Body {
   #status = 200;
   #statusText = '';
-  #headers;
+  #headers = null; // made when somebody asks, when only the body's type is in them
+  #bodyType = null;
   #type = 'default';
 
   constructor(body = null, init = undefined) {
@@ -200,12 +198,21 @@ class Response extends Body {
       this.#statusText = String(options.statusText);
       if (!REASON_PHRASE.test(this.#statusText)) throw new TypeError('Invalid statusText');
     }
-    this.#headers = new Headers(options.headers);
+    if (options.headers !== undefined) this.#headers = new Headers(options.headers);
     if (body === null || body === undefined) return;
     if (NULL_BODY_STATUSES.has(this.#status)) {
       throw new TypeError(`Response with status ${this.#status} cannot have a body.`);
     }
-    applyBody(this, this.#headers, body);
+    const { source, type } = extract(body);
+    Body.setSource(this, source);
+    if (this.#headers === null) this.#bodyType = type;
+    else if (type !== null && !this.#headers.has('content-type')) this.#headers.append('content-type', type);
+  }
+
+  // To the wire: name and value in the order of append.
+  static entriesOf(response) {
+    if (response.#headers !== null) return Headers.entriesOf(response.#headers);
+    return response.#bodyType === null ? [] : [['content-type', response.#bodyType]];
   }
 
   static error() {
@@ -251,6 +258,10 @@ class Response extends Body {
   }
 
   get headers() {
+    if (this.#headers === null) {
+      this.#headers = new Headers();
+      if (this.#bodyType !== null) this.#headers.append('content-type', this.#bodyType);
+    }
     return this.#headers;
   }
 
@@ -271,7 +282,7 @@ class Response extends Body {
     const clone = new Response(null, {
       status: this.#status || 200,
       statusText: this.#statusText,
-      headers: this.#headers,
+      headers: this.headers,
     });
     clone.#status = this.#status;
     clone.#type = this.#type;
