@@ -6,6 +6,8 @@
 
 const { process } = globalThis;
 const { defineProperty } = Object;
+const { captureStackTrace } = Error;
+const LOADER_FRAME = /^[^\n]*\n[^\n]*node:internal\/modules\//;
 const real = process.env;
 
 let isSeen = false;
@@ -17,15 +19,25 @@ function tell() {
   real.FAAS_DEADLINE_MS = String(deadlineMs);
 }
 
+// Node.js's loader of ES modules asks for a variable of its own with every import.
+function isLoader(getter) {
+  const trace = {};
+  captureStackTrace(trace, getter);
+  return typeof trace.stack === 'string' && LOADER_FRAME.test(trace.stack);
+}
+
+function look() {
+  if (isSeen || isLoader(look)) return real;
+  isSeen = true;
+  if (id !== null) tell();
+  return real;
+}
+
 function install() {
   const shape = { configurable: true, enumerable: true };
   defineProperty(process, 'env', {
     ...shape,
-    get() {
-      if (!isSeen && id !== null) tell();
-      isSeen = true;
-      return real;
-    },
+    get: look,
     set(value) {
       defineProperty(process, 'env', { ...shape, value, writable: true });
     },
