@@ -32,7 +32,7 @@ def quiet_figures(bench, program, flood):
     if thread:
         thread.start()
     try:
-        return bench.open_loop(program, "quiet", 500, seconds, connections=4)
+        return bench.open_loop(program, "quiet", 500, seconds, connections=32)
     finally:
         if thread:
             thread.join()
