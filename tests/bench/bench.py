@@ -106,8 +106,10 @@ class Bench:
             self.programs.pop(name).stop()
 
     def stop(self):
+        """All of them; those that are asked for again start again."""
         for program in reversed(self.programs.values()):
             program.stop()
+        self.programs, self.deployed = {}, set()
 
 
 def run(options, scratch):

@@ -43,13 +43,25 @@ def measure_in_turn(bench, name, targets, settings, seconds=None):
 MEMORY = {"PSS MiB": "PSS MiB", "RSS MiB": "RSS MiB", "processes": "processes"}
 
 
+@case("idle")
+def idle(bench):
+    """memory and life of an instance without functions (4 workers), while no other one shares its pages"""
+    bench.stop()
+    for _ in range(bench.options.repetitions):
+        system = bench.new_system(workers=4, workers_max=4)
+        figures = settled_memory(system.pid) | {"ready ms": system.ready_s * 1000}
+        figures["stop ms"] = system.stop_and_remove() * 1000
+        bench.results.add("idle", "ours", "4 workers", figures)
+    life = {"ready ms": "start to ready, ms", "stop ms": "SIGTERM to all gone, ms"}
+    report.print_figures(bench.results, "idle", MEMORY | life)
+
+
 @case("hello")
 def hello(bench):
-    """hello without payload: ours (2 workers, and as shipped; a fresh instance a call) and the peers"""
+    """hello without payload: ours (2 workers, a fresh instance a call) and the peers"""
     targets = {"do-nothing": Target(bench.do_nothing()), "ours": Target(bench.system_with("hello"))}
     peers = bench.peers("nginx", "wasmtime", "wasmtime, tuned", "workerd", "of-watchdog", "deno")
     targets |= {name: Target(program) for name, program in peers.items()}
-    targets["ours, as shipped"] = Target(bench.system_as_shipped("hello"))
     for subject, target in targets.items():
         bench.results.add("memory", subject, "before the load", settled_memory(target.program.pid))
     few = {name: target for name, target in targets.items() if name not in peers}
@@ -65,6 +77,14 @@ def hello(bench):
     for subject, target in targets.items():
         bench.results.add("memory", subject, "after the load", memory(target.program.pid))
     report.print_figures(bench.results, "memory", MEMORY)
+
+
+@case("shipped")
+def shipped(bench):
+    """hello on an instance as shipped (4 workers, more under load), against one with 2 workers"""
+    targets = {"2 workers": Target(bench.system_with("hello")), "as shipped": Target(bench.system_as_shipped("hello"))}
+    measure_in_turn(bench, "shipped", targets, {"64": 64, "8": 8, "1": 1})
+    report.print_calls(bench.results, "shipped", "2 workers")
 
 
 @case("http")
@@ -90,15 +110,3 @@ def strategies(bench):
     for system in systems.values():
         system.request("PUT", "/strategy", b"RR")
     report.print_calls(bench.results, "strategies", "RR, 2 workers")
-
-
-@case("idle")
-def idle(bench):
-    """memory and life of an instance without functions (4 workers)"""
-    for _ in range(bench.options.repetitions):
-        system = bench.new_system(workers=4, workers_max=4)
-        figures = settled_memory(system.pid) | {"ready ms": system.ready_s * 1000}
-        figures["stop ms"] = system.stop_and_remove() * 1000
-        bench.results.add("idle", "ours", "4 workers", figures)
-    life = {"ready ms": "start to ready, ms", "stop ms": "SIGTERM to all gone, ms"}
-    report.print_figures(bench.results, "idle", MEMORY | life)
