@@ -6,6 +6,8 @@
 /* Older than that, and the gateway is gone or has nothing to do. */
 #define SCALER_STALE_NS (3 * SCALING_TICK_NS)
 
+#define SCALER_CALLS_MAX 1e9 /* that wait */
+
 static uint64_t scaler_load(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed);
 }
@@ -59,20 +61,31 @@ static void scaler_look_row(struct scaler *scaler, uint32_t worker, bool loaded,
     }
 }
 
+/* The mean over the tick of one of the gateway's totals, 0..most. */
+static double scaler_mean(const _Atomic uint64_t *word, uint64_t *before, const struct scaling_input *input,
+                          double most) {
+    double tick_ns = (double)input->tick_ns;
+    uint64_t now = scaler_load(word);
+    double passed_ns = scaler_passed(now, *before, most * tick_ns);
+    *before = now;
+    return passed_ns / tick_ns;
+}
+
 static void scaler_look_load(struct scaler *scaler, struct scaling_input *input) {
     struct table_load *load = &scaler->table->load;
-    uint64_t stamp_ns = scaler_load(&load->stamp_ns), waiting_ns = scaler_load(&load->waiting_ns),
-             answered = scaler_load(&load->answered);
-    bool known = scaler->stamp_ns != 0, fresh = input->now_ns - stamp_ns < SCALER_STALE_NS;
-    if (known) {
-        input->waiting = scaler_passed(waiting_ns, scaler->waiting_ns, 1e18) / (double)input->tick_ns;
-        input->answered = answered > scaler->answered ? answered - scaler->answered : 0;
-    }
-    if (known && fresh)
-        input->oldest_wait_ns = scaler_load(&load->oldest_wait_ns);
+    uint64_t stamp_ns = scaler_load(&load->stamp_ns), answered = scaler_load(&load->answered);
+    struct scaling_input seen = *input;
+    seen.waiting = scaler_mean(&load->waiting_ns, &scaler->waiting_ns, input, SCALER_CALLS_MAX);
+    seen.reserved = scaler_mean(&load->reserved_ns, &scaler->reserved_ns, input, 1);
+    seen.in_long = scaler_mean(&load->long_ns, &scaler->long_ns, input, input->ready);
+    seen.answered = answered > scaler->answered ? answered - scaler->answered : 0;
+    if (input->now_ns - stamp_ns < SCALER_STALE_NS)
+        seen.oldest_wait_ns = scaler_load(&load->oldest_wait_ns);
+    bool known = scaler->stamp_ns != 0;
     scaler->stamp_ns = stamp_ns;
-    scaler->waiting_ns = waiting_ns;
     scaler->answered = answered;
+    if (known)
+        *input = seen;
 }
 
 static void scaler_show(struct scaler *scaler, const struct scaling_input *input,

@@ -21,7 +21,7 @@ struct scaler {
     struct cpu_idle idle;
     uint64_t looked_ns; /* the last tick */
     uint64_t stamp_ns;  /* the gateway's at the last tick; 0 = no totals yet */
-    uint64_t waiting_ns, answered;
+    uint64_t waiting_ns, answered, reserved_ns, long_ns;
     struct scaler_row rows[TABLE_WORKERS];
 };
 

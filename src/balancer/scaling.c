@@ -3,12 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-#define SCALING_BUSY 0.9           /* share of the workers that run calls: all do */
+#define SCALING_BUSY 0.9           /* share of the workers that run calls, of those that may: all do */
 #define SCALING_WAIT_NS 2000000ull /* shorter waits are not worth a worker */
 #define SCALING_BLOCKED 0.75       /* share of a call's time that it needs no CPU: such calls sleep */
-/* Calls that run as long as that may share a core with others at no cost worth speaking of, and no call
- * should wait so long for them. */
-#define SCALING_LONG_RUN_NS 20000000ull
+#define SCALING_DELAYED 0.5 /* share of a call's time that it waits for a CPU: there is none to be had */
+/* Calls that run long may share a core with others at no cost worth speaking of, and no call should wait so
+ * long for them. */
+#define SCALING_LONG 0.5 /* share of the busy workers that are in a call that has been running for long */
 #define SCALING_LONG_WAIT_NS 250000000ull
 #define SCALING_MARGIN 1.25 /* workers for the work of one, before a step down */
 #define SCALING_FAST 0.5    /* weight of the newest tick in an average over two */
@@ -47,10 +48,6 @@ uint64_t scaling_wait_ns(const struct scaling_input *input) {
     return wait_ns > (double)input->oldest_wait_ns ? (uint64_t)wait_ns : input->oldest_wait_ns;
 }
 
-static double scaling_run_ns(const struct scaling_input *input) {
-    return input->busy * (double)input->tick_ns / (double)(input->answered ? input->answered : 1);
-}
-
 /* Busy workers that were not held up by others; the rest are too many. */
 static double scaling_needed(const struct scaling_input *input) {
     return input->busy > input->delayed ? input->busy - input->delayed : 0;
@@ -79,19 +76,22 @@ static void scaling_press(struct scaling *scaling, const struct scaling_input *i
 static enum scaling_reason scaling_room(const struct scaling *scaling, const struct scaling_input *input,
                                         double *ret_room) {
     double share = scaling->cpu_share > SCALING_LEAST_SHARE ? scaling->cpu_share : SCALING_LEAST_SHARE;
-    double fed = floor(scaling->idle_cores / share + 0.5);
+    /* Twice in a row: what the load's first tick finds idle may be from before it. */
+    double fed = floor(fmin(scaling->idle_cores, input->idle_cores) / share + 0.5);
     double blocked = input->busy - input->delayed - input->cpu;
     if (blocked >= SCALING_BLOCKED * input->busy) {
         *ret_room = fed > input->ready ? fed : input->ready;
         return SCALING_UP_BLOCKED;
     }
-    if (fed >= 1) {
+    /* A worker that does not get the CPU it wants knows better than /proc/stat: a quota, or a cpuset. */
+    if (fed >= 1 && input->delayed <= SCALING_DELAYED * input->busy) {
         *ret_room = fed;
         return SCALING_UP_CPU;
     }
     *ret_room = 1;
-    bool are_long = scaling_run_ns(input) >= (double)SCALING_LONG_RUN_NS;
-    return are_long && input->oldest_wait_ns >= SCALING_LONG_WAIT_NS ? SCALING_UP_LONG : SCALING_KEEP;
+    return input->in_long >= SCALING_LONG * input->busy && input->oldest_wait_ns >= SCALING_LONG_WAIT_NS
+               ? SCALING_UP_LONG
+               : SCALING_KEEP;
 }
 
 static void scaling_grow(struct scaling *scaling, const struct scaling_input *input, double room) {
@@ -143,7 +143,7 @@ static bool scaling_is_low(struct scaling *scaling, uint64_t now_ns) {
  * KEEP. */
 static enum scaling_reason scaling_judge(struct scaling *scaling, const struct scaling_input *input,
                                          double *ret_room) {
-    if (input->ready == 0 || input->busy < SCALING_BUSY * input->ready ||
+    if (input->ready == 0 || input->busy < SCALING_BUSY * (input->ready - input->reserved) ||
         scaling_wait_ns(input) < SCALING_WAIT_NS) {
         scaling->pressed = 0;
         return SCALING_KEEP;

@@ -37,6 +37,8 @@ struct scaling_input {
     uint32_t ready;           /* workers that take calls */
     double busy;              /* workers that ran a call, 0..ready */
     double delayed;           /* … of these, waiting for a CPU */
+    double reserved;          /* workers that were kept from the calls that waited: 0..1 */
+    double in_long;           /* workers whose call had been running for long */
     double cpu;               /* CPUs that the workers used */
     double idle_cores;        /* CPUs that nobody used; negative = not known */
     double waiting;           /* calls that waited for a worker, in a queue or behind another call */

@@ -55,7 +55,9 @@ struct table_load {
     _Alignas(64) _Atomic uint64_t stamp_ns; /* monotonic: of the last write; 0 = none yet */
     _Atomic uint64_t waiting_ns;            /* calls that could have run but for a worker x how long */
     _Atomic uint64_t answered;              /* calls */
-    _Atomic uint64_t oldest_wait_ns;        /* of the call that waits longest in a queue; 0 = none does */
+    _Atomic uint64_t reserved_ns;    /* time in which long calls waited and a worker was kept from them */
+    _Atomic uint64_t long_ns;        /* workers that were in a long call x how long */
+    _Atomic uint64_t oldest_wait_ns; /* of the call that waits longest in a queue; 0 = none does */
 };
 
 /* What the balancer makes of it. */

@@ -53,7 +53,7 @@ struct dispatch_function {
 /* For the balancer's scaling; see table.h. */
 struct load {
     uint64_t at_ns; /* of the last look; 0 = there was no call since */
-    uint64_t waiting_ns;
+    uint64_t waiting_ns, reserved_ns, long_ns;
 };
 
 struct dispatch_start {              /* a process that the server was asked for */
@@ -127,6 +127,8 @@ void dispatch_take_answer(struct link *link, const struct frame *frame);
 void wasm_attach(struct dispatch *dispatch, const struct message *message, int *fds);
 bool wasm_try_send(struct dispatch *dispatch, struct call *call);
 void wasm_pump(struct dispatch *dispatch);
+/* Where quick calls come and go, long ones leave one worker to them: none may be sent now. */
+bool wasm_is_reserved(const struct dispatch *dispatch);
 void wasm_list(struct dispatch *dispatch,
                struct dispatch_function *function); /* into the ready list when due */
 void wasm_unlist(struct dispatch *dispatch, struct dispatch_function *function);

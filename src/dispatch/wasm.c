@@ -63,8 +63,7 @@ static void wasm_send(struct dispatch *dispatch, struct link *link, struct call 
     wasm_publish(dispatch, link);
 }
 
-/* Where quick calls come and go, long ones leave one worker to them. */
-static bool wasm_is_reserved(const struct dispatch *dispatch) {
+bool wasm_is_reserved(const struct dispatch *dispatch) {
     if (loop_now_ns(dispatch->loop) - dispatch->quick_ns > DISPATCH_RESERVE_S * CLOCK_NS_PER_S)
         return false;
     uint32_t open = 0, usable = 0;

@@ -44,7 +44,7 @@ static void worker_scale_retire(struct worker_slot *worker) {
     worker->idle_looks = 0;
     peer_close(&worker->control);
     if (!was_ready) {
-        spawn_kill(worker->pidfd_watch.fd, SIGKILL);
+        spawn_kill(worker->pidfd_watch.fd, SIGTERM);
         return;
     }
     struct message message = worker_pool_describe(worker);

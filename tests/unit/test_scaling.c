@@ -23,6 +23,7 @@ struct model {
     double clients;
     double run_s;     /* of a call that has a CPU whenever it wants */
     double cpu_share; /* of that, computing; the rest it sleeps */
+    double reserved;  /* a worker that is kept from these calls */
     uint32_t missing; /* workers that were ordered and do not come */
     double jitter;    /* share by which the clients' number is off, at most */
     uint64_t seed;
@@ -48,7 +49,9 @@ static struct scaling_input model_look(struct model *model) {
     struct scaling_input input = {.now_ns = model->now_ns, .tick_ns = SCALING_TICK_NS};
     double clients = model->clients * (1 + model->jitter * model_noise(model));
     input.ready = model->scaling.target - model->missing;
-    input.busy = clients < input.ready ? clients : input.ready;
+    input.reserved = input.ready > 1 ? model->reserved : 0;
+    input.busy = clients < input.ready - input.reserved ? clients : input.ready - input.reserved;
+    input.in_long = model->run_s >= 0.04 ? input.busy * (model->run_s - 0.02) / model->run_s : 0;
     double rate = input.busy / model->run_s;
     if (rate * model->run_s * model->cpu_share > model->cores)
         rate = model->cores / (model->run_s * model->cpu_share);
@@ -213,6 +216,40 @@ static void sleepers_get_workers_while_others_have_all_cores(void **state) {
     assert_int_equal(model.scaling.target, 16);
 }
 
+static void an_idle_cpu_that_workers_do_not_get_is_none(void **state) {
+    (void)state;
+    struct model model;
+    model_start(&model, 2, 2, 16);
+    model.cores = 0.5; /* a quota */
+    model.clients = 64;
+    model.cpu_share = 1;
+    model.run_s = 0.005;
+    for (int i = 0; i < 100; i++) {
+        model.now_ns += SCALING_TICK_NS;
+        struct scaling_input input = model_look(&model);
+        input.idle_cores = 15;
+        assert_int_equal(scaling_decide(&model.scaling, &input), SCALING_KEEP);
+    }
+}
+
+static void what_is_idle_in_the_first_tick_is_not_believed_alone(void **state) {
+    (void)state;
+    struct model model;
+    model_start(&model, 2, 2, 16);
+    model.clients = 64;
+    model.cpu_share = 1;
+    model.run_s = 0.001;
+    for (int i = 0; i < 100; i++) {
+        model.now_ns += SCALING_TICK_NS;
+        struct scaling_input input = model_look(&model);
+        if (i % 10 == 0)
+            input.busy = 0;
+        if (i % 10 <= 1)
+            input.idle_cores = 2;
+        assert_int_equal(scaling_decide(&model.scaling, &input), SCALING_KEEP);
+    }
+}
+
 static void workers_of_sleepers_are_given_up_for_a_flood_that_computes(void **state) {
     (void)state;
     struct model model;
@@ -239,6 +276,17 @@ static void calls_that_wait_long_behind_long_ones_get_a_worker_at_a_time(void **
     assert_in_range(model.scaling.target, 8, 9);
     uint32_t ups = model.ups;
     assert_in_range(ups, 4, 5);
+}
+
+static void a_worker_that_is_kept_for_others_does_not_count(void **state) {
+    (void)state;
+    struct model model;
+    model_start(&model, 2, 2, 16);
+    model.reserved = 1;
+    model.clients = 8;
+    model_run(&model, 5);
+    assert_in_range(model.scaling.target, 9, 11);
+    assert_int_equal(model.downs, 0);
 }
 
 static void workers_that_do_not_come_are_waited_for(void **state) {
@@ -483,8 +531,11 @@ int main(void) {
         cmocka_unit_test(computing_calls_get_workers_up_to_the_cores),
         cmocka_unit_test(calls_that_compute_half_their_time_get_twice_the_cores),
         cmocka_unit_test(sleepers_get_workers_while_others_have_all_cores),
+        cmocka_unit_test(an_idle_cpu_that_workers_do_not_get_is_none),
+        cmocka_unit_test(what_is_idle_in_the_first_tick_is_not_believed_alone),
         cmocka_unit_test(workers_of_sleepers_are_given_up_for_a_flood_that_computes),
         cmocka_unit_test(calls_that_wait_long_behind_long_ones_get_a_worker_at_a_time),
+        cmocka_unit_test(a_worker_that_is_kept_for_others_does_not_count),
         cmocka_unit_test(workers_that_do_not_come_are_waited_for),
         cmocka_unit_test(a_blip_of_one_tick_changes_nothing),
         cmocka_unit_test(a_spike_is_followed_once_and_left_slowly),
