@@ -69,6 +69,6 @@ check "refuse a source that does not compile" 422 '"cause":"compile"' \
     -X POST "$url/deploy?name=broken-$suffix&lang=c" --data-binary 'int main(void) { return x; }'
 check "list the functions" 200 '"functions":\[' "$url/functions"
 check "list the workers" 200 '"workers":\[' "$url/workers"
-check "show the metrics" 200 '^faas_calls_total' "$url/metrics"
+check "show the metrics" 200 '^# TYPE faas_calls_total counter' "$url/metrics"
 echo "$checks checks, $failed failed"
 [ "$failed" = 0 ]
