@@ -320,7 +320,8 @@ static void dispatch_head_text(struct buf *head, const char *name, const char *v
     frame_head_add(head, name, value, strlen(value));
 }
 
-void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source) {
+void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source,
+                        bool warm) {
     const struct storage_meta *meta = &version->meta;
     struct buf head = {0};
     dispatch_head_text(&head, "FAAS_FUNCTION", meta->name);
@@ -329,6 +330,8 @@ void dispatch_send_load(struct link *link, struct storage_version *version, stru
     dispatch_head_text(&head, "entry", meta->entry);
     if (meta->module)
         dispatch_head_text(&head, "module", "1");
+    if (warm)
+        dispatch_head_text(&head, "warm", "1");
     if (meta->wasm) {
         char hex[STORAGE_HASH_BYTES * 2 + 1];
         for (size_t i = 0; i < STORAGE_HASH_BYTES; i++)

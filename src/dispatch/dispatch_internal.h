@@ -19,6 +19,7 @@ enum {
     DISPATCH_LOAD_GRACE_MS = 2000,
     DISPATCH_VERDICT_MS = 300,      /* how long an ended process waits for the server to say why */
     DISPATCH_RESERVE_S = 2,         /* how long after a quick call a worker is kept free of long ones */
+    DISPATCH_WARM_MAX = 32,         /* functions that a new WASM worker makes ready ahead of need */
     DISPATCH_IDLE_S = 60,           /* an idle process is given back */
     DISPATCH_SHORT_MS = 5,          /* a longer call closes the window of its function … */
     DISPATCH_CALM_FIRST = 16,       /* … which opens after so many shorter ones of a new function */
@@ -120,7 +121,9 @@ void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct cal
 void dispatch_mark_dirty(struct dispatch *dispatch, struct link *link);
 void dispatch_unmark_dirty(struct dispatch *dispatch, struct link *link);
 void dispatch_send_call(struct link *link, const struct call *call, struct call_bytes body);
-void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source);
+/* warm: a WASM worker makes it ready when it has time, not at its first call. */
+void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source,
+                        bool warm);
 void dispatch_take_answer(struct link *link, const struct frame *frame);
 
 /* wasm.c */

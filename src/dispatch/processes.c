@@ -381,7 +381,7 @@ static bool processes_load(struct dispatch *dispatch, struct link *link, struct 
     snprintf(file, sizeof file, "code.%s", storage_lang_find(version->meta.lang)->extension);
     int rc = storage_read(dispatch->config.storage, version->meta.id, file, 256u << 20, &source, &err);
     if (rc == 0)
-        dispatch_send_load(link, version, (struct call_bytes){source.data, source.len});
+        dispatch_send_load(link, version, (struct call_bytes){source.data, source.len}, false);
     else
         log_event("'%s': %s", version->meta.id, err.msg);
     buf_fini(&source);

@@ -192,10 +192,12 @@ static void deploy_on_published(struct job *job) {
         dispatch_retire(before);
         storage_unref(gateway->storage, before);
     }
-    if (after)
+    if (after) {
+        dispatch_warm(gateway->dispatch, after);
         deploy_respond_created(deploy);
-    else
+    } else {
         respond_err(gateway, deploy->conn, &deploy->err);
+    }
     deploy_free(deploy);
 }
 

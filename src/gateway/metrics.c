@@ -18,7 +18,7 @@ static void metrics_each(struct gateway *gateway, struct buf *out, metrics_on_ve
          current = storage_next(gateway->storage, current))
         for (const struct storage_version *at = current; at; at = at->older) {
             const struct stats *stats = dispatch_stats(at);
-            if (stats)
+            if (stats && (stats->calls || dispatch_queued(at)))
                 on_version(out, at, stats);
         }
 }

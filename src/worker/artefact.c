@@ -48,12 +48,12 @@ static int artefact_check(const struct artefact_name *name, const struct buf *by
     return 0;
 }
 
-static int artefact_read_file(int fd, const struct artefact_name *name, struct buf *ret_bytes,
-                              struct err *err) {
+static int artefact_read_file(int fd, const struct artefact_name *name, size_t bytes_max,
+                              struct buf *ret_bytes, struct err *err) {
     struct stat stat;
     if (fstat(fd, &stat) != 0)
         return err_sys(err, "cannot look at the native code of '%s'", name->id);
-    if (!S_ISREG(stat.st_mode) || stat.st_size <= 0 || stat.st_size > ARTEFACT_BYTES_MAX)
+    if (!S_ISREG(stat.st_mode) || stat.st_size <= 0 || (uint64_t)stat.st_size > bytes_max)
         return err_set(err, ERR_ARTEFACT, "the native code of '%s' is no file of a sensible size", name->id);
     size_t size = (size_t)stat.st_size;
     if (!buf_reserve(ret_bytes, size))
@@ -71,8 +71,8 @@ static int artefact_read_file(int fd, const struct artefact_name *name, struct b
     return 0;
 }
 
-int artefact_read(const char *data_dir, const struct artefact_name *name, struct buf *ret_bytes,
-                  struct err *err) {
+int artefact_read(const char *data_dir, const struct artefact_name *name, size_t bytes_max,
+                  struct buf *ret_bytes, struct err *err) {
     char path[4096];
     int len = snprintf(path, sizeof path, "%s/%s/code.cwasm", data_dir, name->id);
     if (len < 0 || (size_t)len >= sizeof path)
@@ -84,6 +84,6 @@ int artefact_read(const char *data_dir, const struct artefact_name *name, struct
             err->code = ERR_ARTEFACT;
         return -err->code;
     }
-    int result = artefact_read_file(fd, name, ret_bytes, err);
+    int result = artefact_read_file(fd, name, bytes_max, ret_bytes, err);
     return result < 0 ? result : artefact_check(name, ret_bytes, err);
 }

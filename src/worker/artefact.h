@@ -28,9 +28,10 @@ int artefact_id_check(const char *id, struct err *err);
 /* 64 hex digits. */
 int artefact_hash_parse(const char *hex, size_t len, uint8_t ret_hash[ARTEFACT_HASH_BYTES], struct err *err);
 
-/* Appends the file's bytes, checked. A copy, so that what was checked is what runs, whatever happens to the
- * file later. ERR_ARTEFACT: it is missing, damaged, empty or over ARTEFACT_BYTES_MAX; ERR_IO otherwise. */
-int artefact_read(const char *data_dir, const struct artefact_name *name, struct buf *ret_bytes,
-                  struct err *err);
+/* Appends the file's bytes, checked: at most bytes_max, which is ARTEFACT_BYTES_MAX or less. A copy, so that
+ * what was checked is what runs, whatever happens to the file later. ERR_ARTEFACT: it is missing, damaged,
+ * empty or too large; ERR_IO otherwise. */
+int artefact_read(const char *data_dir, const struct artefact_name *name, size_t bytes_max,
+                  struct buf *ret_bytes, struct err *err);
 
 #endif

@@ -1,12 +1,36 @@
 #include "worker/functions.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* How many may be ready. The table of descriptors is made large enough now: when it grows in a process of
+ * more than one thread, the kernel waits 5 to 15 ms for all processors. */
+static size_t functions_reserve_fds(void) {
+    struct rlimit limit;
+    rlim_t wanted = FUNCTIONS_READY_MAX + FUNCTIONS_OTHER_FDS_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return FUNCTIONS_READY_MAX / 4;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (limit.rlim_cur < wanted)
+        wanted = limit.rlim_cur;
+    int last = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)wanted - 1);
+    if (last >= 0)
+        close(last);
+    return wanted > 2 * FUNCTIONS_OTHER_FDS_MAX ? (size_t)wanted - FUNCTIONS_OTHER_FDS_MAX
+                                                : FUNCTIONS_OTHER_FDS_MAX;
+}
 
 void functions_init(struct functions *functions, const struct runtime_ops *ops,
                     struct runtime_engine *runtime) {
     functions->ops = ops;
     functions->runtime = runtime;
+    functions->ready_max = functions_reserve_fds();
 }
 
 /* --- ready ones, by last use --- */
@@ -33,16 +57,8 @@ static void functions_drop(struct functions *functions, struct function *functio
     functions->ready_bytes -= function->module_bytes;
 }
 
-int functions_prepare(struct functions *functions, struct function *function, bool *ret_cold,
-                      struct err *err) {
-    if (function->module) {
-        if (functions->newest != function) {
-            functions_unlink(functions, function);
-            functions_link(functions, function);
-        }
-        *ret_cold = false;
-        return 0;
-    }
+static int functions_make_ready(struct functions *functions, struct function *function, size_t bytes_max,
+                                struct err *err) {
     if (function->invalid.code != ERR_OK) {
         *err = function->invalid;
         return -err->code;
@@ -52,14 +68,14 @@ int functions_prepare(struct functions *functions, struct function *function, bo
                        function->artefact.id);
     struct buf bytes = {0};
     struct runtime_module *module;
-    int result = artefact_read(functions->data_dir, &function->artefact, &bytes, err);
+    int result = artefact_read(functions->data_dir, &function->artefact, bytes_max, &bytes, err);
     if (result == 0)
         result = functions->ops->load(functions->runtime, bytes.data, bytes.len, &module, err);
     size_t size = bytes.len;
     buf_fini(&bytes);
     if (result < 0)
         return result;
-    while (functions->oldest && (functions->ready >= FUNCTIONS_READY_MAX ||
+    while (functions->oldest && (functions->ready >= functions->ready_max ||
                                  functions->ready_bytes + size > FUNCTIONS_READY_BYTES_MAX))
         functions_drop(functions, functions->oldest);
     function->module = module;
@@ -68,8 +84,37 @@ int functions_prepare(struct functions *functions, struct function *function, bo
     functions->ready++;
     functions->ready_bytes += size;
     functions_link(functions, function);
-    *ret_cold = true;
     return 0;
+}
+
+int functions_prepare(struct functions *functions, struct function *function, bool *ret_cold,
+                      struct err *err) {
+    *ret_cold = !function->module;
+    if (!function->module)
+        return functions_make_ready(functions, function, ARTEFACT_BYTES_MAX, err);
+    if (functions->newest != function) {
+        functions_unlink(functions, function);
+        functions_link(functions, function);
+    }
+    return 0;
+}
+
+/* --- ahead of need --- */
+
+static void functions_warm_later(struct functions *functions, uint32_t key) {
+    if (functions->warm_count < FUNCTIONS_WARM_MAX)
+        functions->warm[(functions->warm_first + functions->warm_count++) % FUNCTIONS_WARM_MAX] = key;
+}
+
+void functions_warm_next(struct functions *functions) {
+    uint32_t key = functions->warm[functions->warm_first];
+    functions->warm_first = (functions->warm_first + 1) % FUNCTIONS_WARM_MAX;
+    functions->warm_count--;
+    struct function *function = functions_find(functions, key);
+    struct err ignored;
+    if (function && !function->module &&
+        functions_make_ready(functions, function, FUNCTIONS_WARM_BYTES_MAX, &ignored) == 0)
+        functions->ops->warm(functions->runtime, function->module, &function->limits);
 }
 
 /* --- all of them, by key --- */
@@ -104,6 +149,7 @@ void functions_clear(struct functions *functions) {
     for (size_t i = 0; i < FUNCTIONS_BUCKETS; i++)
         while (functions->buckets[i])
             functions_unload(functions, functions->buckets[i]->key);
+    functions->warm_count = 0;
 }
 
 /* --- the head of a LOAD --- */
@@ -141,6 +187,8 @@ static int functions_read_entry(struct function *function, const char *name, siz
         functions_copy_text(function->artefact.id, sizeof function->artefact.id, value, value_len);
     else if (functions_name_is(name, name_len, "engine"))
         functions_copy_text(function->artefact.engine, sizeof function->artefact.engine, value, value_len);
+    else if (functions_name_is(name, name_len, "warm"))
+        function->warm = true;
     else if (functions_name_is(name, name_len, "hash"))
         return artefact_hash_parse(value, value_len, function->artefact.hash, err);
     return 0;
@@ -187,4 +235,6 @@ void functions_load(struct functions *functions, const struct frame *frame) {
     *slot = function;
     functions->count++;
     functions->noted_bytes += head_len;
+    if (function->warm)
+        functions_warm_later(functions, function->key);
 }

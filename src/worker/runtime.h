@@ -33,6 +33,9 @@ struct runtime_ops {
     int (*load)(struct runtime_engine *runtime, const uint8_t *bytes, size_t len,
                 struct runtime_module **ret_module, struct err *err);
     void (*unload)(struct runtime_module *module);
+    /* Makes an instance and throws it away, so that the next one finds all that it needs mapped. Nothing of
+     * the function runs. Best effort. */
+    void (*warm)(struct runtime_engine *runtime, struct runtime_module *module, const struct limits *limits);
     /* Runs one call in a fresh instance. call was begun; limits->timeout_ms is call->input.deadline_ns
      * already and only named in messages. */
     void (*call)(struct runtime_engine *runtime, struct runtime_module *module, const struct limits *limits,

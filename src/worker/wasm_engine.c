@@ -441,6 +441,38 @@ static void wasm_runtime_call(struct runtime_engine *runtime, struct runtime_mod
     wasmtime_store_delete(store);
 }
 
+static wasmtime_error_t *wasm_engine_on_warm_epoch(wasmtime_context_t *context, void *data,
+                                                   uint64_t *ret_delta,
+                                                   wasmtime_update_deadline_kind_t *ret_kind) {
+    (void)context, (void)data, (void)ret_delta, (void)ret_kind;
+    return wasmtime_error_new("not called");
+}
+
+/* A module may have code that runs when it is instantiated: its deadline is over before its first
+ * instruction. */
+static void wasm_runtime_warm(struct runtime_engine *runtime, struct runtime_module *module,
+                              const struct limits *limits) {
+    struct wasi_call no_call = {.end = WASI_DEADLINE};
+    struct wasm_run run = {
+        .call = &no_call,
+        .limiter = {.memory_bytes = (uint64_t)limits->memory_mb << 20, .table_elements = WASM_TABLE_ELEMENTS},
+    };
+    wasmtime_store_t *store = wasmtime_store_new(runtime->engine, &run, NULL);
+    wasmtime_context_t *context = wasmtime_store_context(store);
+    faas_store_limiter(store, &run.limiter);
+    wasmtime_store_epoch_deadline_callback(store, wasm_engine_on_warm_epoch, NULL, NULL);
+    wasmtime_context_set_epoch_deadline(context, 0);
+    wasmtime_instance_t instance;
+    wasm_trap_t *trap = NULL;
+    wasmtime_error_t *error =
+        wasmtime_instance_pre_instantiate(module->instance_pre, context, &instance, &trap);
+    if (trap)
+        wasm_trap_delete(trap);
+    if (error)
+        wasmtime_error_delete(error);
+    wasmtime_store_delete(store);
+}
+
 const struct runtime_ops wasm_engine_runtime = {
     .name = "wasmtime",
     .open = wasm_runtime_open,
@@ -448,6 +480,7 @@ const struct runtime_ops wasm_engine_runtime = {
     .engine_key = wasm_engine_key,
     .load = wasm_runtime_load,
     .unload = wasm_runtime_unload,
+    .warm = wasm_runtime_warm,
     .call = wasm_runtime_call,
     .tick = wasm_runtime_tick,
 };

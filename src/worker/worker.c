@@ -257,6 +257,13 @@ static int worker_drain(struct worker *worker, size_t *ret_wanted, struct err *e
     return got < 0 ? got : 0;
 }
 
+/* Makes functions ready that will be called, until there is something to read. */
+static void worker_warm(struct worker *worker) {
+    struct pollfd calls = {.fd = worker->calls_fd, .events = POLLIN};
+    while (functions_warm_waits(&worker->functions) && poll(&calls, 1, 0) == 0)
+        functions_warm_next(&worker->functions);
+}
+
 /* 1: something was read; 0: the gateway is gone. */
 static int worker_read(struct worker *worker, size_t wanted, struct err *err) {
     struct buf *in = &worker->in;
@@ -266,6 +273,7 @@ static int worker_read(struct worker *worker, size_t wanted, struct err *err) {
         room = in->len + WORKER_READ_BYTES;
     if (!buf_reserve(in, room - in->len))
         return err_set(err, ERR_INTERNAL, "no memory for a frame of %zu bytes", wanted);
+    worker_warm(worker);
     for (;;) {
         ssize_t got = read(worker->calls_fd, in->data + in->len, in->cap - in->len);
         if (got > 0) {

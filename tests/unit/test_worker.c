@@ -687,18 +687,80 @@ static void an_unloaded_function_is_forgotten(void **state) {
 
 static void more_functions_than_stay_mapped_all_work(void **state) {
     (void)state;
-    for (uint32_t key = 100; key < 500; key++)
-        rig_load(key, "guest_1", NULL);
+    enum { FIRST = 100, LAST = 1399 };
+    char hash[65];
+    rig_hash("guest_1", hash);
+    for (uint32_t key = FIRST; key <= LAST; key++)
+        rig_load_as(key, "guest_1", hash, rig.engine, NULL);
     for (int round = 0; round < 2; round++)
-        for (uint32_t key = 100; key < 500; key++) {
+        for (uint32_t key = FIRST; key <= LAST; key++) {
             rig_call(key, 0, "hello");
             rig_answer();
             assert_int_equal(rig.answer.code, ERR_OK);
             assert_int_equal(rig.answer.flags, FRAME_ANSWER_COLD);
         }
-    rig_call(499, 0, "hello");
+    rig_call(LAST, 0, "hello");
     rig_answer();
     assert_int_equal(rig.answer.flags, 0);
+}
+
+/* Functions whose native code the worker has mapped: each has a memory image. */
+static int rig_count_images(void) {
+    char text[16];
+    rig_shell(text, sizeof text, "ls -l /proc/%d/fd | grep -c wasm-memory-image", (int)rig.pid);
+    return atoi(text);
+}
+
+static void rig_wait_images(int count) {
+    uint64_t end_ns = clock_now_ns() + RIG_DEADLINE_MS * CLOCK_NS_PER_MS;
+    while (rig_count_images() < count)
+        assert_true(clock_now_ns() < end_ns);
+}
+
+static void a_function_is_made_ready_ahead_of_its_first_call(void **state) {
+    (void)state;
+    static const char *const warm[] = {"warm=1", "limit.memory_mb=16", NULL};
+    char hash[65];
+    rig_hash("guest_1", hash);
+    rig_load(900, "guest_1", warm);
+    rig_load(901, "guest_1", NULL);
+    rig_load_as(902, "missing_1", hash, rig.engine, warm);
+    rig_load(903, "guest_1", warm);
+    rig_send();
+    rig_wait_images(2);
+    assert_int_equal(rig_count_images(), 2);
+    for (uint32_t key = 900; key <= 903; key += 3) {
+        rig_call(key, 0, "hello");
+        rig_answer();
+        assert_int_equal(rig.answer.code, ERR_OK);
+        assert_int_equal(rig.answer.flags, 0);
+    }
+    rig_call(902, 0, "hello");
+    rig_answer();
+    assert_int_equal(rig.answer.code, ERR_ARTEFACT);
+}
+
+static void making_a_function_ready_runs_nothing_of_it(void **state) {
+    (void)state;
+    /* Its start section is an endless loop. */
+    static const uint8_t endless[] = {
+        0,    'a',  's', 'm',  1,    0,   0,   0,    1,  4, 1,   0x60, 0,    0,   3,    3,   2,  0,
+        0,    5,    3,   1,    0,    1,   7,   19,   2,  6, 'm', 'e',  'm',  'o', 'r',  'y', 2,  0,
+        6,    '_',  's', 't',  'a',  'r', 't', 0,    1,  8, 1,   0,    10,   12,  2,    7,   0,  3,
+        0x40, 0x0c, 0,   0x0b, 0x0b, 2,   0,   0x0b, 11, 7, 1,   0,    0x41, 0,   0x0b, 1,   'x'};
+    static const char *const warm[] = {"warm=1", "limit.timeout_ms=100", NULL};
+    char text[256];
+    if (rig_compile("endless_1", endless, sizeof endless, text, sizeof text) != 0)
+        fail_msg("%s", text);
+    rig_load(900, "endless_1", warm);
+    rig_send();
+    rig_wait_images(1);
+    rig_works();
+    rig_call(900, 0, "");
+    rig_answer();
+    assert_int_equal(rig.answer.code, ERR_TIMEOUT);
+    assert_int_equal(rig.answer.flags, 0);
+    rig_works();
 }
 
 static void flipped_bits_end_the_worker_cleanly_or_are_served(void **state) {
@@ -773,6 +835,8 @@ int main(void) {
         RIG_TEST(it_serves_on_without_its_server),
         RIG_TEST(an_unloaded_function_is_forgotten),
         RIG_TEST(more_functions_than_stay_mapped_all_work),
+        RIG_TEST(a_function_is_made_ready_ahead_of_its_first_call),
+        RIG_TEST(making_a_function_ready_runs_nothing_of_it),
         RIG_TEST(flipped_bits_end_the_worker_cleanly_or_are_served),
         RIG_TEST(a_module_that_is_no_command_is_refused_in_plain_words),
     };
