@@ -11,9 +11,9 @@ ERROR_MAX = 4096
 LOAD, UNLOAD, CALL, ANSWER, LOADED, SKIPPED = 1, 2, 3, 4, 5, 6
 
 # The codes of src/base/err_table.h that an ANSWER of a Python process can carry.
-ERR_OK, ERR_EXIT, ERR_EXCEPTION, ERR_OUTPUT, ERR_PROCESSES, ERR_BAD_ANSWER, ERR_OOM = 0, 19, 20, 22, 23, 26, 30
+ERR_OK, ERR_EXIT, ERR_EXCEPTION, ERR_OUTPUT, ERR_PROCESSES, ERR_CRASH, ERR_BAD_ANSWER, ERR_OOM = 0, 19, 20, 22, 23, 25, 26, 30
 
-ANSWER_COLD = 1
+ANSWER_COLD, ANSWER_LAST = 1, 2
 
 IN, OUT, PAGE = 3, 4, 5
 READ_BYTES = 64 << 10
@@ -96,17 +96,19 @@ class Channel:
         self.unsent_since = 0  # by the clock of the first of them
         self.written = 0  # bytes that went through the pipe
         self.owned = True
+        self.has_pipes = True
         for fd in (IN, OUT, PAGE):
             os.set_inheritable(fd, False)
         os.register_at_fork(after_in_child=self.disown)
 
     def disown(self):
         """A forked child has no part in the frames, and must not keep the pipes open."""
-        if self.owned:
-            self.owned = False
+        self.owned = False
+        if self.has_pipes:
             self.close()
 
     def close(self):
+        self.has_pipes = False
         for fd in (IN, OUT, PAGE):
             try:
                 os.close(fd)
@@ -248,6 +250,16 @@ class Channel:
         total = sum(map(len, parts))
         write_all(parts, total)
         self.words[OUTBOX_AT] = self.written = self.written + total
+
+    def send_file(self, fd, size):
+        self.flush()
+        at = 0
+        while at < size:
+            try:
+                at += os.sendfile(OUT, fd, at, size - at)
+            except BlockingIOError:
+                os.set_blocking(OUT, True)
+        self.words[OUTBOX_AT] = self.written = self.written + size
 
     def loaded(self, frame):
         self.send((pack_header(0, LOADED, FORMAT, 0, 0, frame.key, 0, 0),))

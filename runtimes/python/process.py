@@ -51,6 +51,7 @@ class Function:
         self.name = variables["FAAS_FUNCTION"]
         self.version = variables["FAAS_VERSION"]
         self.entry = variables["entry"]
+        self.is_isolated = variables.get("isolation") == "call"
         self.file_name = f"{self.name}.py"
         self.timeout_ms = limits["limit.timeout_ms"]
         self.memory_mb = limits["limit.memory_mb"]
@@ -159,6 +160,9 @@ class Server:
                 raise FrameError("a second LOAD")
             if self.channel.claim(frame):
                 self.answer(frame)
+                if self.flags & frames.ANSWER_LAST:
+                    self.channel.flush()
+                    return
                 self.flags = 0
 
     def answer(self, frame):
@@ -167,7 +171,11 @@ class Server:
             failure = self.load_failure or describe(MemoryError("the payload did not fit"), self.function)
             channel.answer_failure(frame, self.flags, 0, 0, failure)
             return
-        claimed = started = monotonic_ns()
+        self.run_call(frame, monotonic_ns())
+
+    def run_call(self, frame, claimed):
+        channel = self.channel
+        started = claimed
         timeout_ms = self.function.timeout_ms
         failure = None
         head = output = b""
@@ -221,6 +229,14 @@ class Server:
         os._exit(0)
 
 
+def make_server(channel, function, load):
+    if not function.is_isolated:
+        return Server(channel, function, load)
+    from faas_runtime.isolated import make_isolated
+
+    return make_isolated(Server)(channel, function, load)
+
+
 def run_script(channel, function, source):
     frame = channel.read_frame()
     if frame is None or frame.type != frames.CALL:
@@ -255,7 +271,7 @@ def main():
             return
         channel.map_page()
         environment.start()
-        server = Server(channel, function, load)
+        server = make_server(channel, function, load)
         server.evaluate(load.body)
         server.serve()
         server.close()

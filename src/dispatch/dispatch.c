@@ -332,6 +332,8 @@ void dispatch_send_load(struct link *link, struct storage_version *version, stru
         dispatch_head_text(&head, "module", "1");
     if (warm)
         dispatch_head_text(&head, "warm", "1");
+    if (meta->isolated)
+        dispatch_head_text(&head, "isolation", "call");
     if (meta->wasm) {
         char hex[STORAGE_HASH_BYTES * 2 + 1];
         for (size_t i = 0; i < STORAGE_HASH_BYTES; i++)

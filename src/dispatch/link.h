@@ -58,6 +58,7 @@ struct link {
     bool exited;   /* on_exit fired */
     bool loaded;   /* process: the function is there */
     bool script;
+    bool single;   /* process: for one call */
     bool fresh;    /* process: has had no call yet */
     bool stuck;    /* process: killed since it did not start what it had */
     bool dirty;    /* has frames to write this turn */

@@ -212,6 +212,7 @@ static void processes_send(struct dispatch *dispatch, struct link *link, struct 
     call->cold = link->fresh;
     link->fresh = false;
     call->number = ++link->sent;
+    link->retiring |= link->single;
     if (link->in_flight == 0)
         link->since_ns = loop_now_ns(dispatch->loop);
     dispatch_mark_sent(dispatch, link, call);
@@ -221,7 +222,7 @@ static void processes_send(struct dispatch *dispatch, struct link *link, struct 
 
 /* How many calls a process of the function may have at a time. */
 static uint32_t processes_window(const struct dispatch_function *function) {
-    if (function->calm > 0)
+    if (function->calm > 0 || function->version->meta.isolated)
         return 1;
     uint64_t window = DISPATCH_WINDOW_US * 1000 / (function->mean_ns + 1);
     return window < 1 ? 1 : window > LINK_WINDOW ? LINK_WINDOW : (uint32_t)window;
@@ -279,6 +280,13 @@ static void processes_ask(struct dispatch *dispatch, struct dispatch_function *f
     }
 }
 
+/* Plain scripts, and JavaScript with isolation=call. (Python forks for each call by itself.) */
+static bool processes_serve_one_call(const struct storage_version *version) {
+    const struct storage_meta *meta = &version->meta;
+    bool node = storage_lang_find(meta->lang)->runtime == RUNTIME_NODE;
+    return strcmp(meta->entry, "script") == 0 || (meta->isolated && node);
+}
+
 void processes_pump(struct dispatch *dispatch, struct dispatch_function *function) {
     struct link *link;
     while (function->queue_head && dispatch_may_run(function) && (link = processes_find(function)))
@@ -291,13 +299,13 @@ void processes_pump(struct dispatch *dispatch, struct dispatch_function *functio
         most = limit;
     if (processes_window(function) > 1 && dispatch->cores < most)
         most = dispatch->cores; /* more of them would only take turns */
-    bool script = strcmp(function->version->meta.entry, "script") == 0;
+    bool single = processes_serve_one_call(function->version);
     uint64_t waited_ns = loop_now_ns(dispatch->loop) - function->queue_head->admitted_ns;
     bool late = waited_ns > DISPATCH_GROW_MS * CLOCK_NS_PER_MS;
     while (function->process_count + function->starting < most && function->starting < function->queued) {
         bool none = function->process_count + function->starting == 0;
         uint32_t before = function->starting;
-        if (!script && !none && (!late || function->starting > 0))
+        if (!single && !none && (!late || function->starting > 0))
             return; /* one process more at a time, and only for calls that had to wait */
         processes_ask(dispatch, function);
         if (function->starting == before)
@@ -315,6 +323,7 @@ void processes_after_answer(struct dispatch *dispatch, struct link *link) {
 }
 
 static void processes_take_answer(struct link *link, const struct frame *frame) {
+    struct dispatch *dispatch = link->owner;
     struct frame_answer fixed = {0};
     if (frame->header.length >= sizeof fixed)
         memcpy(&fixed, frame->payload, sizeof fixed);
@@ -322,8 +331,9 @@ static void processes_take_answer(struct link *link, const struct frame *frame) 
     if (fixed.flags & FRAME_ANSWER_LAST)
         link->function->calm = DISPATCH_CALM;
     link->busy = false;
+    dispatch->totals.crashes += fixed.code == ERR_CRASH; /* of a child that it forked for the call */
     dispatch_take_answer(link, frame);
-    processes_after_answer(link->owner, link);
+    processes_after_answer(dispatch, link);
 }
 
 /* A call that was withdrawn, and that the process says it has not run: most went elsewhere long ago. */
@@ -407,6 +417,7 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     struct dispatch_function *function = version->runtime_data;
     link->function = function;
     link->script = strcmp(version->meta.entry, "script") == 0;
+    link->single = processes_serve_one_call(version);
     link->frame_max = (version->meta.limits.output_mb << 20) + (2u << 20);
     link->since_ns = loop_now_ns(dispatch->loop);
     link->next = function->processes;
@@ -421,7 +432,7 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     dispatch->process_total++;
     sweep_arm(dispatch);
     bool wanted = function->queue_head && dispatch_may_run(function);
-    if (link->script && !wanted) {
+    if (link->single && !wanted) {
         processes_close(dispatch, link);
         return;
     }
@@ -561,7 +572,8 @@ static void processes_sweep_link(struct dispatch *dispatch, struct link *link, u
     } else if (link->kill_code) {
         return; /* its end is under way */
     } else if ((link->ended && !link->script) || (link->retiring && link->in_flight == 0)) {
-        if (waited_ms > DISPATCH_BROKEN_MS)
+        /* One that had its only call may have work left that the answer did not wait for. */
+        if (waited_ms > (link->single ? timeout_ms : DISPATCH_BROKEN_MS))
             processes_kill(dispatch, link, ERR_CRASH);
     } else if (running) {
         processes_sweep_running(dispatch, link, running, now_ns);

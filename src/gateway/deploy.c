@@ -65,7 +65,7 @@ static int deploy_parse_limits(const struct config *config, struct http_slice qu
 }
 
 static int deploy_check_known(struct http_slice query, struct err *err) {
-    static const char *const known[] = {"name", "lang", "http",
+    static const char *const known[] = {"name", "lang", "http", "isolation",
 #define DEPLOY_NAME(field, fallback, min, max, unit, doc) #field,
                                         LIMITS_TABLE(DEPLOY_NAME)
 #undef DEPLOY_NAME
@@ -80,11 +80,11 @@ static int deploy_check_known(struct http_slice query, struct err *err) {
         for (size_t i = 0; i < sizeof known / sizeof *known; i++)
             found |= strlen(known[i]) == len && memcmp(known[i], at, len) == 0;
         if (!found)
-            return err_set(
-                err, ERR_BAD_REQUEST,
-                "unknown parameter '%.*s'; known: name, lang, http, timeout_ms, memory_mb, concurrency, "
-                "output_mb, processes, tmp_mb",
-                (int)(len < 32 ? len : 32), at);
+            return err_set(err, ERR_BAD_REQUEST,
+                           "unknown parameter '%.*s'; known: name, lang, http, isolation, timeout_ms, "
+                           "memory_mb, concurrency, "
+                           "output_mb, processes, tmp_mb",
+                           (int)(len < 32 ? len : 32), at);
         at = stop + 1;
     }
     return 0;
@@ -108,6 +108,25 @@ static int deploy_need(struct http_slice query, const char *name, char *ret_valu
     return rc > 0 ? 0 : rc < 0 ? rc : err_set(err, ERR_BAD_REQUEST, "the parameter '%s' is missing", name);
 }
 
+/* A WASM function has a fresh instance for every call and no other way. */
+static int deploy_parse_isolation(struct http_slice query, struct storage_meta *meta, struct err *err) {
+    char text[16];
+    int rc = http_query_get(query, "isolation", text, sizeof text, err);
+    if (rc <= 0)
+        return rc;
+    bool call = strcmp(text, "call") == 0;
+    if (!call && strcmp(text, "process") != 0)
+        return err_set(err, ERR_BAD_REQUEST, "isolation=%s is unknown; known: process, call", text);
+    bool wasm = storage_lang_find(meta->lang)->runtime == RUNTIME_WASM;
+    if (wasm && !call)
+        return err_set(err, ERR_BAD_REQUEST,
+                       "isolation=process is for js and python: a %s function has a fresh instance for every "
+                       "call",
+                       meta->lang);
+    meta->isolated = call && !wasm;
+    return 0;
+}
+
 static int deploy_parse(struct gateway *gateway, const struct http_request *http, bool update,
                         struct storage_meta *ret_meta, struct err *err) {
     char name[256], lang[64], mode[16];
@@ -122,6 +141,8 @@ static int deploy_parse(struct gateway *gateway, const struct http_request *http
         rc = deploy_parse_lang(lang, ret_meta, err);
     if (rc == 0)
         rc = deploy_parse_limits(gateway->config, http->query, &ret_meta->limits, err);
+    if (rc == 0)
+        rc = deploy_parse_isolation(http->query, ret_meta, err);
     if (rc != 0)
         return rc;
     rc = http_query_get(http->query, "http", mode, sizeof mode, err);

@@ -9,9 +9,12 @@ static void describe_fields(struct buf *body, const struct storage_version *vers
     const struct stats *stats = dispatch_stats(version);
     buf_append_format(body, "\"id\":\"%s\",\"name\":\"%s\",\"lang\":\"%s\",\"version\":%u,\"size\":%llu,",
                       meta->id, meta->name, meta->lang, meta->version, (unsigned long long)meta->size);
-    buf_append_format(body, "\"wasm\":%s,\"entry\":\"%s\",\"http\":\"%s\",\"created\":%llu,\"calls\":%llu,",
+    bool fresh = meta->wasm || meta->isolated || strcmp(meta->entry, "script") == 0;
+    buf_append_format(body, "\"wasm\":%s,\"entry\":\"%s\",\"http\":\"%s\",\"isolation\":\"%s\",",
                       meta->wasm ? "true" : "false", meta->entry, meta->cgi ? "cgi" : "plain",
-                      (unsigned long long)meta->created_s, (unsigned long long)(stats ? stats->calls : 0));
+                      fresh ? "call" : "process");
+    buf_append_format(body, "\"created\":%llu,\"calls\":%llu,", (unsigned long long)meta->created_s,
+                      (unsigned long long)(stats ? stats->calls : 0));
     if (stats && stats->last_call_s)
         buf_append_format(body, "\"last_call\":%llu,", (unsigned long long)stats->last_call_s);
     else

@@ -104,6 +104,15 @@ static pid_t init_clone(uint32_t inner_pid) {
     return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 }
 
+/* The program's children get the numbers behind its own, where the kernel can be told so. */
+static void init_count_from(const struct init_plan *plan) {
+    char text[16];
+    if (plan->tier != SANDBOX_NAMESPACES || !plan->spec->inner_pid)
+        return;
+    snprintf(text, sizeof text, "%u", plan->spec->inner_pid);
+    init_write_file(plan->proc_fd, "sys/kernel/ns_last_pid", text);
+}
+
 /* Waits until the program ended, or until its time is over; returns its wait status. Reaps orphans. */
 static int init_wait(pid_t program, uint32_t wall_s) {
     uint64_t end_ns = clock_now_ns() + wall_s * CLOCK_NS_PER_S;
@@ -212,6 +221,7 @@ void init_run(const struct init_plan *prepared) {
     init_set_up(plan);
     /* Nobody inside may look into us, also not in the moment before we have dropped our rights. */
     prctl(PR_SET_DUMPABLE, 0);
+    init_count_from(plan);
     pid_t program = init_clone(plan->tier == SANDBOX_NAMESPACES ? plan->spec->inner_pid : 0);
     if (program < 0)
         init_fail(plan->report_fd, "fork");

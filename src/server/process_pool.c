@@ -59,7 +59,7 @@ struct process_pool {
     struct loop_timer fill_timer, orphan_timer;
 };
 
-enum { PROCESS_INNER_PID_MIN = 300 };
+enum { PROCESS_INNER_PID_MIN = 300, PROCESS_PIDS = 512, PROCESS_PIDS_FEW = 64, PROCESS_MANY_PIDS = 1 << 20 };
 
 static uint32_t process_pool_pid_max(void) {
     unsigned long max = 32768;
@@ -72,9 +72,15 @@ static uint32_t process_pool_pid_max(void) {
     return (uint32_t)max;
 }
 
-static uint32_t process_pool_next_inner_pid(struct process_pool *pool) {
-    uint32_t pid = pool->next_inner_pid++;
-    if (pool->next_inner_pid >= pool->inner_pid_max)
+/* A Python process may fork for each of its calls (isolation=call), and no two calls share a pid:
+ * runtimes/python/isolated.py knows how many it has. */
+static uint32_t process_pool_next_inner_pid(struct process_pool *pool, enum runtime runtime) {
+    uint32_t pid = pool->next_inner_pid;
+    if (runtime == RUNTIME_NODE)
+        pool->next_inner_pid += 1;
+    else
+        pool->next_inner_pid += pool->inner_pid_max < PROCESS_MANY_PIDS ? PROCESS_PIDS_FEW : PROCESS_PIDS;
+    if (pool->next_inner_pid + PROCESS_PIDS >= pool->inner_pid_max)
         pool->next_inner_pid = PROCESS_INNER_PID_MIN;
     return pid;
 }
@@ -201,7 +207,7 @@ static int process_pool_boot(struct process_pool *pool, enum runtime runtime, co
                                 .memory_mb = limits->memory_mb,
                                 .processes = limits->processes,
                                 .tmp_mb = limits->tmp_mb,
-                                .inner_pid = process_pool_next_inner_pid(pool)};
+                                .inner_pid = process_pool_next_inner_pid(pool, runtime)};
     struct process *process = mem_zalloc(sizeof *process);
     int rc = process_start(&spec, &process->child, process->ends, err);
     if (rc < 0) {
@@ -310,7 +316,8 @@ struct process_pool *process_pool_new(const struct process_pool_config *config) 
     uint32_t start = 0;
     if (getrandom(&start, sizeof start, 0) != (ssize_t)sizeof start)
         start = (uint32_t)clock_now_ns();
-    pool->next_inner_pid = PROCESS_INNER_PID_MIN + start % (pool->inner_pid_max - PROCESS_INNER_PID_MIN);
+    pool->next_inner_pid =
+        PROCESS_INNER_PID_MIN + start % (pool->inner_pid_max - PROCESS_INNER_PID_MIN - PROCESS_PIDS);
     pool->fill_timer = (struct loop_timer){.on_timer = process_pool_on_fill, .context = pool};
     pool->orphan_timer = (struct loop_timer){.on_timer = process_pool_on_orphans, .context = pool};
     return pool;

@@ -109,6 +109,11 @@ static json_t *meta_to_json(const struct storage_meta *meta) {
         meta->id, "name", meta->name, "lang", meta->lang, "entry", meta->entry, "module", (int)meta->module,
         "cgi", (int)meta->cgi, "version", (json_int_t)meta->version, "size", (json_int_t)meta->size,
         "created_s", (json_int_t)meta->created_s, "limits", limits, "wasm", (int)meta->wasm);
+    /* Only where it is set: metadata of before there was such a thing reads the same. */
+    if (root && meta->isolated && json_object_set_new(root, "isolated", json_true()) != 0) {
+        json_decref(root);
+        return NULL;
+    }
     if (!root || !meta->wasm)
         return root;
     char hex[META_HEX_CHARS + 1];
@@ -238,6 +243,8 @@ static int meta_from_json(const json_t *root, struct storage_meta *meta, struct 
     meta_take_text(&reader, "entry", meta->entry, sizeof meta->entry);
     meta->module = meta_take_flag(&reader, "module");
     meta->cgi = meta_take_flag(&reader, "cgi");
+    if (json_object_get(root, "isolated"))
+        meta->isolated = meta_take_flag(&reader, "isolated");
     meta->version = (uint32_t)meta_take_number(&reader, "version", UINT32_MAX, -1);
     meta->size = meta_take_number(&reader, "size", META_SIZE_MAX, -1);
     meta->created_s = meta_take_number(&reader, "created_s", META_CREATED_S_MAX, -1);

@@ -61,6 +61,7 @@ struct storage_meta {
     char entry[16];     /* "wasi", "fetch", "handler", "wsgi", "asgi", "script" */
     bool module;        /* js: an ES module */
     bool cgi;           /* http=cgi */
+    bool isolated;      /* js, python: isolation=call */
     uint32_t version;   /* 1.. */
     uint64_t size;      /* bytes of source */
     uint64_t created_s; /* since the epoch */
