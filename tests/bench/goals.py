@@ -1,5 +1,7 @@
 """What the figures must show and what they aim at, in the order in which they are printed."""
 
+import statistics
+
 STRATEGIES = ("RR", "FIFO", "WEIGHTED")
 
 
@@ -38,14 +40,17 @@ def median(case, subject, setting, name):
 
 
 def slowest_strategy(workers):
-    """The slowest of the three with that many workers, against the best of all six."""
+    """The slowest of the three with that many workers, against the best of all six. Each rate is set against those of its
+    repetition first, since the least and the greatest of six are what noise makes of them."""
 
     def value(results):
-        rates = {(strategy, count): results.median("strategies", f"{strategy}, {count} workers", 64, "rate")
-                 for strategy in STRATEGIES for count in (2, 4)}  # fmt: skip
-        if None in rates.values():
+        rounds = {(strategy, count): [figures["rate"] for figures in results.all("strategies", f"{strategy}, {count} workers", 64)]
+                  for strategy in STRATEGIES for count in (2, 4)}  # fmt: skip
+        if not all(rounds.values()):
             return None
-        return min(rates[strategy, workers] for strategy in STRATEGIES) / max(rates.values())
+        means = [statistics.mean(rates) for rates in zip(*rounds.values())]
+        typical = {key: statistics.median(rate / mean for rate, mean in zip(rates, means)) for key, rates in rounds.items()}
+        return min(typical[strategy, workers] for strategy in STRATEGIES) / max(typical.values())
 
     return value
 
