@@ -72,13 +72,14 @@ def memory(root):
 
 
 def settled_memory(root):
-    """The same once no process came or went for half a second (10 s at most)."""
-    end, since, known = time.monotonic() + 10, time.monotonic(), set()
+    """The same once for half a second no process came or went and the PSS stayed as it was (10 s at most)."""
+    end, since, pids, now = time.monotonic() + 10, time.monotonic(), None, memory(root)
     while time.monotonic() < end and time.monotonic() - since < 0.5:
-        if (now := set(tree(root))) != known:
-            known, since = now, time.monotonic()
-        time.sleep(0.02)
-    return memory(root)
+        time.sleep(0.05)
+        before, pids_before, pids, now = now, pids, set(tree(root)), memory(root)
+        if pids != pids_before or abs(now["PSS MiB"] - before["PSS MiB"]) > 0.005 * before["PSS MiB"]:
+            since = time.monotonic()
+    return now
 
 
 @contextlib.contextmanager
