@@ -218,17 +218,17 @@ setup_llhttp() {
 }
 
 # --- the WASM engine ---------------------------------------------------------------------------------------------------
-engine_build() { # name, features
-    local name=$1 conf headers
-    shift
+engine_build() { # name, profile, features
+    local name=$1 profile=$2 conf headers
+    shift 2
     with_progress "building the WASM engine ($name)" env PATH="$rust_bin:$PATH" CARGO_TERM_PROGRESS_WHEN=always \
-        CARGO_TERM_PROGRESS_WIDTH=80 "$rust_bin/cargo" build --release --locked \
+        CARGO_TERM_PROGRESS_WIDTH=80 "$rust_bin/cargo" build --profile "$profile" --locked \
         --manifest-path "$root/engine/Cargo.toml" --target-dir "$scratch/target" "$@" ||
         fail 'the WASM engine could not be built'
     mkdir -p "$scratch/engine/$name"
-    cp "$scratch/target/release/libfaas_engine.a" "$scratch/engine/$name/"
+    cp "$scratch/target/$profile/libfaas_engine.a" "$scratch/engine/$name/"
     # Each build of the C API has headers that say what is in it.
-    for conf in "$scratch"/target/release/build/wasmtime-c-api-impl-*/out/include/wasmtime/conf.h; do
+    for conf in "$scratch/target/$profile"/build/wasmtime-c-api-impl-*/out/include/wasmtime/conf.h; do
         if grep -q '^#define WASMTIME_FEATURE_CRANELIFT' "$conf"; then headers=compiler; else headers=worker; fi
         [ "$headers" != "$name" ] || cp -r "${conf%/wasmtime/conf.h}" "$scratch/engine/$name/"
     done
@@ -239,9 +239,9 @@ setup_engine() {
     engine_is_there && return 0
     rust_bin=$(rust_find) || fail 'no Rust 1.95 or newer was found'
     begin "building the WASM engine, Wasmtime $engine_version, from its sources with $("$rust_bin/rustc" --version |
-        cut -d ' ' -f 1,2): about 4 minutes on two cores, 10 on slow or busy ones, once for this user (kept in $cache_dir)"
-    engine_build worker
-    engine_build compiler --features compiler
+        cut -d ' ' -f 1,2): about 6 minutes on two cores, 12 on slow or busy ones, once for this user (kept in $cache_dir)"
+    engine_build worker worker
+    engine_build compiler release --features compiler
     rm -rf "$engine_dir" "$scratch/target"
     mv -T "$scratch/engine" "$engine_dir"
 }

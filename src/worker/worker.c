@@ -145,8 +145,7 @@ static int worker_answer_begin(struct worker *worker, struct err *err) {
 /* --- calls --- */
 
 static void worker_run_function(struct worker *worker, struct function *function, const struct frame *frame,
-                                struct runtime_outcome *outcome) {
-    uint64_t now_ns = clock_now_ns();
+                                uint64_t now_ns, struct runtime_outcome *outcome) {
     size_t head_len = frame->header.head_len;
     const struct wasi_input input = {
         .name = function->name,
@@ -204,7 +203,7 @@ static int worker_on_call(struct worker *worker, const struct frame *frame, stru
     if (!function) {
         err_set(&failed, ERR_INTERNAL, "the worker was not told of function %u", header->key);
     } else if (functions_prepare(&worker->functions, function, &cold, &failed) == 0) {
-        worker_run_function(worker, function, frame, &outcome);
+        worker_run_function(worker, function, frame, cold ? clock_now_ns() : claimed_ns, &outcome);
         answer.code = (uint32_t)outcome.code;
         answer.exit_code = outcome.exit_code;
         answer.flags = cold ? FRAME_ANSWER_COLD : 0;
