@@ -272,12 +272,15 @@ static void deploy_run_erase(struct job *job) {
 
 static void deploy_on_erased(struct job *job) {
     struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
-    struct storage *storage = deploy->gateway->storage;
+    struct gateway *gateway = deploy->gateway;
+    struct storage *storage = gateway->storage;
     const char *name = deploy->meta.name;
     if (deploy->rc == 0) {
         const struct storage_function *function = storage_find_function(storage, name);
-        for (struct storage_version *at = function->versions; at; at = at->older)
+        for (struct storage_version *at = function->versions; at; at = at->older) {
             dispatch_retire(at);
+            histograms_forget(&gateway->histograms, at);
+        }
         storage_index_remove(storage, name);
         http_respond(deploy->conn, 204, (struct http_slice){"", 0}, (struct http_slice){"", 0});
     } else {

@@ -4,28 +4,48 @@
 
 #include "gateway/gateway_internal.h"
 
+#define DESCRIBE_LITERAL(body, text) buf_append(body, text, sizeof(text) - 1)
+
+/* Of texts that need no escaping: names, and words of ours. `key`: with all around it. */
+static void describe_text(struct buf *body, const char *key, const char *text) {
+    buf_append_str(body, key);
+    buf_append_str(body, text);
+    DESCRIBE_LITERAL(body, "\"");
+}
+
+static void describe_number(struct buf *body, const char *key, uint64_t number) {
+    buf_append_str(body, key);
+    buf_append_u64(body, number);
+}
+
+/* No formatting: the list may have ten thousand of them, and the loop waits for it. */
 static void describe_fields(struct buf *body, const struct storage_version *version) {
     const struct storage_meta *meta = &version->meta;
     const struct stats *stats = dispatch_stats(version);
-    buf_append_format(body, "\"id\":\"%s\",\"name\":\"%s\",\"lang\":\"%s\",\"version\":%u,\"size\":%llu,",
-                      meta->id, meta->name, meta->lang, meta->version, (unsigned long long)meta->size);
+    describe_text(body, "\"id\":\"", meta->id);
+    describe_text(body, ",\"name\":\"", meta->name);
+    describe_text(body, ",\"lang\":\"", meta->lang);
+    describe_number(body, ",\"version\":", meta->version);
+    describe_number(body, ",\"size\":", meta->size);
+    buf_append_str(body, meta->wasm ? ",\"wasm\":true" : ",\"wasm\":false");
+    describe_text(body, ",\"entry\":\"", meta->entry);
+    describe_text(body, ",\"http\":\"", meta->cgi ? "cgi" : "plain");
     bool fresh = meta->wasm || meta->isolated || strcmp(meta->entry, "script") == 0;
-    buf_append_format(body, "\"wasm\":%s,\"entry\":\"%s\",\"http\":\"%s\",\"isolation\":\"%s\",",
-                      meta->wasm ? "true" : "false", meta->entry, meta->cgi ? "cgi" : "plain",
-                      fresh ? "call" : "process");
-    buf_append_format(body, "\"created\":%llu,\"calls\":%llu,", (unsigned long long)meta->created_s,
-                      (unsigned long long)(stats ? stats->calls : 0));
+    describe_text(body, ",\"isolation\":\"", fresh ? "call" : "process");
+    describe_number(body, ",\"created\":", meta->created_s);
+    describe_number(body, ",\"calls\":", stats ? stats->calls : 0);
     if (stats && stats->last_call_s)
-        buf_append_format(body, "\"last_call\":%llu,", (unsigned long long)stats->last_call_s);
+        describe_number(body, ",\"last_call\":", stats->last_call_s);
     else
-        buf_append_str(body, "\"last_call\":null,");
-    buf_append_str(body, "\"limits\":{");
+        DESCRIBE_LITERAL(body, ",\"last_call\":null");
+    const char *before = ",\"limits\":{\"";
 #define DESCRIBE_LIMIT(field, fallback, min, max, unit, doc)                                                 \
-    buf_append_format(body, "\"" #field "\":%u,", meta->limits.field);
+    buf_append_str(body, before);                                                                            \
+    describe_number(body, #field "\":", meta->limits.field);                                                 \
+    before = ",\"";
     LIMITS_TABLE(DESCRIBE_LIMIT)
 #undef DESCRIBE_LIMIT
-    body->len--; /* the last comma */
-    buf_append(body, "}", 1);
+    DESCRIBE_LITERAL(body, "}");
 }
 
 void describe_function(struct gateway *gateway, struct http_conn *conn, struct storage_version *version) {

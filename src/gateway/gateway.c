@@ -22,8 +22,10 @@ static void gateway_on_log(void *context, struct storage_version *version, int s
 static struct gateway *gateway_of_process;
 
 static void gateway_on_release(struct storage_version *version) {
-    if (gateway_of_process->dispatch)
-        dispatch_forget(gateway_of_process->dispatch, version);
+    if (!gateway_of_process->dispatch)
+        return;
+    histograms_forget(&gateway_of_process->histograms, version);
+    dispatch_forget(gateway_of_process->dispatch, version);
 }
 
 static int gateway_open_dispatch(struct gateway *gateway, struct err *err) {

@@ -6,6 +6,7 @@
 #include "dispatch/dispatch.h"
 #include "gateway/function_log.h"
 #include "gateway/gateway.h"
+#include "gateway/histograms.h"
 #include "gateway/json.h"
 #include "http/http.h"
 #include "storage/storage.h"
@@ -25,6 +26,7 @@ struct gateway {
     struct function_log *log;
     struct loop_timer drain_timer;
     uint64_t drain_until_ns;
+    struct histograms histograms;
     char parts_dir[1024]; /* where the builder is */
     uint32_t call_id_seed;
     struct build *builds_head, *builds_tail; /* waiting */

@@ -9,67 +9,51 @@ static void metrics_header(struct buf *out, const char *name, const char *type, 
     buf_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-/* Every version that has been called: the current ones and the older ones behind them. */
-typedef void metrics_on_version(struct buf *out, const struct storage_version *version,
-                                const struct stats *stats);
-
-static void metrics_each(struct gateway *gateway, struct buf *out, metrics_on_version *on_version) {
-    for (struct storage_version *current = storage_next(gateway->storage, NULL); current;
-         current = storage_next(gateway->storage, current))
-        for (const struct storage_version *at = current; at; at = at->older) {
-            const struct stats *stats = dispatch_stats(at);
-            if (stats && (stats->calls || dispatch_queued(at)))
-                on_version(out, at, stats);
-        }
-}
-
 static void metrics_calls(struct buf *out, const struct storage_version *version, const struct stats *stats) {
     for (int i = 0; i < STATS_OUTCOMES && stats->outcomes[i].count; i++) {
         const struct stats_outcome *row = &stats->outcomes[i];
-        buf_append_format(
-            out, "faas_calls_total{function=\"%s\",version=\"%u\",status=\"%u\",cause=\"%s\"} %llu\n",
-            version->meta.name, version->meta.version, row->status, err_cause(row->code),
-            (unsigned long long)row->count);
+        buf_append_str(out, "faas_calls_total{function=\"");
+        buf_append_str(out, version->meta.name);
+        buf_append_str(out, "\",version=\"");
+        buf_append_u64(out, version->meta.version);
+        buf_append_str(out, "\",status=\"");
+        buf_append_u64(out, row->status);
+        buf_append_str(out, "\",cause=\"");
+        buf_append_str(out, err_cause(row->code));
+        buf_append_str(out, "\"} ");
+        buf_append_u64(out, row->count);
+        buf_append_str(out, "\n");
     }
 }
 
-static void metrics_queue_depth(struct buf *out, const struct storage_version *version,
-                                const struct stats *stats) {
-    (void)stats;
-    if (version->current)
-        buf_append_format(out, "faas_queue_depth{function=\"%s\"} %u\n", version->meta.name,
-                          dispatch_queued(version));
+static void metrics_queue_depth(struct buf *out, const struct storage_version *version) {
+    uint32_t queued = dispatch_queued(version);
+    if (!version->current || (queued == 0 && !histograms_shows(version)))
+        return;
+    buf_append_str(out, "faas_queue_depth{function=\"");
+    buf_append_str(out, version->meta.name);
+    buf_append_str(out, "\"} ");
+    buf_append_u64(out, queued);
+    buf_append_str(out, "\n");
 }
 
-static void metrics_histogram(struct buf *out, const char *name, const struct storage_version *version,
-                              const struct stats_histogram *histogram) {
-    uint64_t sum = 0;
-    for (int i = 0; i < STATS_BUCKETS; i++) {
-        sum += histogram->buckets[i];
-        buf_append_format(out, "%s_bucket{function=\"%s\",version=\"%u\",le=\"%s\"} %llu\n", name,
-                          version->meta.name, version->meta.version, stats_bucket_labels[i],
-                          (unsigned long long)sum);
-    }
-    buf_append_format(out, "%s_sum{function=\"%s\",version=\"%u\"} %.9f\n", name, version->meta.name,
-                      version->meta.version, (double)histogram->sum_ns / 1e9);
-    buf_append_format(out, "%s_count{function=\"%s\",version=\"%u\"} %llu\n", name, version->meta.name,
-                      version->meta.version, (unsigned long long)sum);
-}
-
-static void metrics_queue(struct buf *out, const struct storage_version *version, const struct stats *stats) {
-    metrics_histogram(out, "faas_queue_seconds", version, &stats->queue);
-}
-
-static void metrics_start(struct buf *out, const struct storage_version *version, const struct stats *stats) {
-    metrics_histogram(out, "faas_start_seconds", version, &stats->start);
-}
-
-static void metrics_run(struct buf *out, const struct storage_version *version, const struct stats *stats) {
-    metrics_histogram(out, "faas_run_seconds", version, &stats->run);
-}
-
-static void metrics_total(struct buf *out, const struct storage_version *version, const struct stats *stats) {
-    metrics_histogram(out, "faas_total_seconds", version, &stats->total);
+/* Every version that has been called: the current ones and the older ones behind them. One walk, since there
+ * may be ten thousand of them. */
+static void metrics_versions(struct gateway *gateway, struct buf *calls, struct buf *depths) {
+    metrics_header(calls, "faas_calls_total", "counter",
+                   "Calls by function, version, HTTP status and cause.");
+    metrics_header(depths, "faas_queue_depth", "gauge", "Calls that wait for a worker.");
+    histograms_begin(&gateway->histograms);
+    for (struct storage_version *current = storage_next(gateway->storage, NULL); current;
+         current = storage_next(gateway->storage, current))
+        for (struct storage_version *at = current; at; at = at->older) {
+            const struct stats *stats = dispatch_stats(at);
+            if (!stats || (stats->calls == 0 && dispatch_queued(at) == 0))
+                continue;
+            histograms_take(&gateway->histograms, at);
+            metrics_calls(calls, at, stats);
+            metrics_queue_depth(depths, at);
+        }
 }
 
 struct metrics_states {
@@ -177,23 +161,14 @@ static void metrics_http(struct gateway *gateway, struct buf *out) {
 
 void metrics_route(struct gateway *gateway, struct http_conn *conn) {
     static const char head[] = "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n";
-    struct buf out = {0};
-    metrics_header(&out, "faas_calls_total", "counter", "Calls by function, version, HTTP status and cause.");
-    metrics_each(gateway, &out, metrics_calls);
+    struct buf out = {0}, depths = {0};
+    metrics_versions(gateway, &out, &depths);
     metrics_workers(gateway, &out);
     metrics_scaling(gateway, &out);
-    metrics_header(&out, "faas_queue_depth", "gauge", "Calls that wait for a worker.");
-    metrics_each(gateway, &out, metrics_queue_depth);
-    metrics_header(&out, "faas_queue_seconds", "histogram",
-                   "From a call's arrival until it was sent to a worker.");
-    metrics_each(gateway, &out, metrics_queue);
-    metrics_header(&out, "faas_start_seconds", "histogram",
-                   "From there to the function's first instruction.");
-    metrics_each(gateway, &out, metrics_start);
-    metrics_header(&out, "faas_run_seconds", "histogram", "The function's own time.");
-    metrics_each(gateway, &out, metrics_run);
-    metrics_header(&out, "faas_total_seconds", "histogram", "From a call's arrival to its answer.");
-    metrics_each(gateway, &out, metrics_total);
+    buf_append(&out, depths.data, depths.len);
+    out.failed |= depths.failed;
+    buf_fini(&depths);
+    histograms_append(&gateway->histograms, &out);
     metrics_http(gateway, &out);
     if (out.failed)
         respond_error(gateway, conn, ERR_INTERNAL, "out of memory");

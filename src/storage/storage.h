@@ -91,6 +91,7 @@ struct storage_version {
     bool listed;                       /* in the index */
     bool current;                      /* its name points here */
     struct storage_function *function; /* borrowed: lives at least as long as this */
+    uint8_t series;                    /* the gateway's: where it is in /metrics */
     void *runtime_data;                /* the dispatcher's, see storage_set_release */
     struct storage_version *older;     /* the index's: the same name's versions, newest first */
     void *hash_next;                   /* the index's */
