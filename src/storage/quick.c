@@ -118,6 +118,7 @@ bool quick_decode(const char *json, size_t len, struct storage_meta *ret_meta) {
     quick_limits(reader, &meta->limits);
     quick_expect(reader, ",\"wasm\":");
     meta->wasm = quick_flag(reader);
+    meta->isolated = !reader->failed && quick_accept(reader, ",\"isolated\":true");
     if (meta->wasm && !reader->failed) {
         quick_expect(reader, ",\"engine\":\"");
         quick_text(reader, meta->engine, sizeof meta->engine);
