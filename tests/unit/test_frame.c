@@ -68,7 +68,7 @@ static void a_damaged_header_is_refused(void **state) {
     struct frame_header bad[] = {good, good, good, good, good, good};
     bad[0].format = 2;
     bad[1].type = 0;
-    bad[2].type = FRAME_LOADED + 1;
+    bad[2].type = FRAME_SKIPPED + 1;
     bad[3].length = 101;
     bad[4].head_len = 9;
     bad[5].length = UINT32_MAX;
