@@ -22,6 +22,7 @@
     X(workers_max, "FAAS_WORKERS_MAX", -1, 1, 64, "the most (4 x cores); as FAAS_WORKERS: always so many")   \
     X(scale_down_s, "FAAS_SCALE_DOWN_S", 10, 1, 86400, "seconds of low use before a worker is given up")     \
     X(queue_ms, "FAAS_QUEUE_MS", 5000, 1, 600000, "how long a call may wait for a worker, in ms")            \
+    X(spin_us, "FAAS_SPIN_US", 0, 0, 10000, "how long the gateway looks for work before it sleeps, in us")   \
     X(builds, "FAAS_BUILDS", 2, 1, 64, "builds at a time")                                                   \
     X(body_mb, "FAAS_BODY_MB", 16, 1, 1024, "largest request body, in MiB")                                  \
     X(connections, "FAAS_CONNECTIONS", 10000, 1, 1000000, "connections at a time")                           \

@@ -21,7 +21,7 @@ struct loop_deferred {
 struct loop {
     int epoll_fd;
     bool stopping;
-    uint64_t now_ns;
+    uint64_t now_ns, spin_ns;
     struct epoll_event batch[LOOP_BATCH];
     int batch_count, batch_next; /* the events of this turn that were not delivered yet: [next, count) */
     struct loop_timer *timers;   /* sorted by due_ns */
@@ -189,9 +189,25 @@ static int loop_wait_ms(const struct loop *loop) {
     return wait_ms > 60000 ? 60000 : (int)wait_ms;
 }
 
+void loop_spin(struct loop *loop, uint64_t spin_ns) {
+    loop->spin_ns = spin_ns;
+}
+
+static int loop_wait(struct loop *loop) {
+    int wait_ms = loop_wait_ms(loop), count = 0;
+    if (loop->spin_ns && wait_ms != 0) {
+        uint64_t until_ns = clock_now_ns() + loop->spin_ns;
+        do
+            count = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, 0);
+        while (count == 0 && clock_now_ns() < until_ns);
+        wait_ms = loop_wait_ms(loop);
+    }
+    return count ? count : epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, wait_ms);
+}
+
 int loop_run(struct loop *loop, struct err *err) {
     while (!loop->stopping) {
-        int count = epoll_wait(loop->epoll_fd, loop->batch, LOOP_BATCH, loop_wait_ms(loop));
+        int count = loop_wait(loop);
         if (count < 0) {
             if (errno != EINTR)
                 return err_sys(err, "epoll_wait");

@@ -70,6 +70,7 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
                 struct err *err) {
     struct gateway *gateway = mem_zalloc(sizeof *gateway);
     gateway->loop = loop;
+    loop_spin(loop, (uint64_t)config->spin_us * 1000);
     gateway->config = config;
     gateway_of_process = gateway;
     int rc = 0;

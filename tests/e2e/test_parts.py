@@ -270,3 +270,19 @@ def test_call_that_runs_on_a_killed_worker_is_502_and_not_repeated(start_system,
     answers[0].assert_error(502, "crash")
     assert time.monotonic() - begun < 8
     assert system.metric("faas_calls_total", function=function.name) == 1
+
+
+def test_a_gateway_that_spins_serves_and_sleeps_when_there_is_nothing_to_do(start_system):
+    system = start_system(FAAS_SPIN_US=2000)
+    hello = system.deploy(Path("c/hello.c"), "c")
+    assert [hello.invoke().status for _ in range(50)] == [200] * 50
+    gateway = system.pid_of("api_gateway")
+    faas.wait_until(lambda: faas.read_proc(gateway).state == "S", 10, "the gateway to sleep")
+
+    def ticks():
+        fields = Path(f"/proc/{gateway}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+    start, before = time.monotonic(), ticks()
+    faas.wait_until(lambda: time.monotonic() - start > 0.5, 2, "half a second")
+    assert ticks() - before < 25, "an idle gateway burns its core"
