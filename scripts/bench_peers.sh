@@ -68,15 +68,18 @@ fetch_deno() { fetch_from_npm deno $deno_version "$1" && "$1/node_modules/.bin/d
 fetch_of_watchdog() {
     GOBIN=$1 GOFLAGS=-trimpath go install "github.com/openfaas/of-watchdog@$of_watchdog_commit"
 }
-# The smallest set of features that serves HTTP, and the function for it.
+# The smallest set of features that serves HTTP, and the function for it. What was compiled stays until all is done, so
+# that a build that was stopped goes on where it was.
 fetch_wasmtime() {
-    cargo install --quiet --root "$1" --target-dir "$1/target" --jobs "$jobs" --locked --no-default-features \
-        --features run,serve,compile,parallel-compilation,pooling-allocator "wasmtime-cli@$wasmtime_version" &&
+    local target=$bench_dir/build-wasmtime
+    cargo install --quiet --root "$1" --target-dir "$target" --jobs "$jobs" --locked --no-default-features \
+        --features run,serve,component-model-async,compile,parallel-compilation,pooling-allocator \
+        "wasmtime-cli@$wasmtime_version" &&
         cp -r "$root/tests/bench/functions/hello_http" "$1/source" &&
-        cargo build --quiet --release --locked --jobs "$jobs" --target wasm32-wasip2 --target-dir "$1/target" \
+        cargo build --quiet --release --locked --jobs "$jobs" --target wasm32-wasip2 --target-dir "$target" \
             --manifest-path "$1/source/Cargo.toml" &&
-        cp "$1/target/wasm32-wasip2/release/hello_http.wasm" "$1/hello_http.wasm" &&
-        "$1/bin/wasmtime" --version && rm -rf "$1/target" "$1/source"
+        cp "$target/wasm32-wasip2/release/hello_http.wasm" "$1/hello_http.wasm" &&
+        "$1/bin/wasmtime" --version && rm -rf "$target" "$1/source"
 }
 
 mkdir -p "$bench_dir"
