@@ -150,9 +150,16 @@ $(unsanitized:%=$(BIN)/%): $(BIN)/%: FORCE
 FORCE:
 
 RUNTIME_FILES := $(patsubst ./%,%,$(shell find runtimes -type f ! -path '*/__pycache__/*' 2>/dev/null))
-runtimes: $(RUNTIME_FILES:%=$(BIN)/%)
+runtimes: $(RUNTIME_FILES:%=$(BIN)/%) $(BIN)/runtimes/python/__pycache__
 $(BIN)/runtimes/%: runtimes/%
 	$(Q)install -D -m 644 $< $@
+
+# Python processes cannot write their bytecode where they run, and would compile it at each start. Unchecked: nothing
+# else changes the sources there. A machine without python3 has no Python functions either.
+compile_python = if [ -x /usr/bin/python3 ]; then \
+    /usr/bin/python3 -I -m compileall -q -f --invalidation-mode unchecked-hash $(1); fi
+$(BIN)/runtimes/python/__pycache__: $(filter $(BIN)/runtimes/python/%,$(RUNTIME_FILES:%=$(BIN)/%))
+	$(Q)$(call compile_python,$(@D)) && mkdir -p $@ && touch $@
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 # A test, a fuzz target or a part of the benchmark is one C file; the linker takes from the modules what it needs. Those
@@ -217,6 +224,7 @@ install: $(install_needs)
 	ln -sf ../libexec/minifaas/minifaas $(DESTDIR)$(PREFIX)/bin/minifaas
 	install -m 755 $(BIN)/load_injector $(DESTDIR)$(PREFIX)/bin/minifaas-load
 	for file in $(RUNTIME_FILES); do install -D -m 644 $$file $(libexec)/$$file || exit; done
+	$(call compile_python,$(libexec)/runtimes/python)
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(wildcard docs/man/*.1) $(DESTDIR)$(PREFIX)/share/man/man1
 
