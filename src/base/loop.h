@@ -61,8 +61,8 @@ void loop_at_turn_end(struct loop *loop, loop_on_turn_end *hook, void *context);
 /* Calls release(ptr) after the events of this turn. */
 void loop_defer(struct loop *loop, void (*release)(void *), void *ptr);
 
-/* How long to look for events again and again before blocking: it spares a wake-up and burns a core meanwhile.
- * 0, as it is at first: not at all. */
+/* How long to look for events again and again before blocking: it spares a wake-up and burns a core
+ * meanwhile. 0, as it is at first: not at all. */
 void loop_spin(struct loop *loop, uint64_t spin_ns);
 
 /* Runs until loop_stop. */
