@@ -5,10 +5,11 @@
  *      │        │ └───────┘ └────────────────────┤   SENT to QUEUED: withdrawn, or its worker died before it
  * started └────────┴────────────────────────────────┘   refused, timed out in the queue, abandoned
  *
- * RUNNING is what the gateway has seen in a WASM worker's page; a quick call, and every call of a Node.js or
- * Python process, goes from SENT to ANSWERED. Every
- * accepted call is answered exactly once: call_move is the one place that changes the state, and it stops the
- * process on a move that the table does not allow. */
+ * RUNNING to QUEUED: its worker had claimed it and could not use the native code (ERR_ARTEFACT), so that
+ * nothing of it ran. RUNNING is what the gateway has seen in a WASM worker's page; a quick call, and every
+ * call of a Node.js or Python process, goes from SENT to ANSWERED. Every accepted call is answered exactly
+ * once: call_move is the one place that changes the state, and it stops the process on a move that the table
+ * does not allow. */
 #ifndef FAAS_DISPATCH_CALL_H
 #define FAAS_DISPATCH_CALL_H
 

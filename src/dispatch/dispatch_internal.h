@@ -112,7 +112,7 @@ void dispatch_fail(struct dispatch *dispatch, struct call *call, int code, const
 /* Takes a call off its link: it is not there any more. */
 void dispatch_unlink(struct dispatch *dispatch, struct call *call);
 void dispatch_requeue(struct dispatch *dispatch,
-                      struct call *call); /* SENT, off its link: to the front of its queue */
+                      struct call *call); /* not started, off its link: to the front of its queue */
 struct call *dispatch_pop(struct dispatch *dispatch, struct dispatch_function *function);
 void dispatch_fail_link(struct dispatch *dispatch, struct link *link, int code, const char *error);
 void dispatch_fail_queue(struct dispatch *dispatch, struct dispatch_function *function, int code,

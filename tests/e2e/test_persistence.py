@@ -149,6 +149,27 @@ def test_damaged_native_code_is_rebuilt_never_run(start_system, damage):
     assert system.request("POST", f"/invoke?fn={function.name}").output == "Hello from FAAS!\n"
 
 
+def test_native_code_that_takes_long_to_check_is_rebuilt_too(start_system):
+    """The gateway looks at its workers every 5 ms, and sees the call as running while its code is being hashed."""
+    source = "#include <stdio.h>\nstatic char data[24 << 20] = {1, 2};\n" \
+             "int main(int argc, char **argv) { putchar('a' + data[argc]); }\n"  # fmt: skip
+    system = start_system(FAAS_WORKERS=1, FAAS_WORKERS_MAX=1)
+    function = system.deploy(source, "c")
+    want = function.invoke().output
+    system.stop()
+    native = next(system.data_dir.glob(f"{function.id}/code.cwasm"))
+    assert native.stat().st_size > 20 << 20
+    with native.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    system.start()
+    gateway = system.pid_of("api_gateway")
+    assert function.invoke().output == want
+    assert system.pid_of("api_gateway") == gateway
+
+
 def test_metadata_carries_a_format_number(start_system):
     system = start_system()
     function = system.deploy("print('x')\n", "python")
