@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import time
+from _thread import stack_size
 
 from faas_runtime import environment, frames, handler, script
 from faas_runtime.environment import set_call
@@ -16,6 +17,7 @@ DEFAULT_LIMITS = {"limit.timeout_ms": 10000, "limit.memory_mb": 128, "limit.outp
 ENTRIES = ("handler", "wsgi", "asgi", "script")
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 EXIT_PROTOCOL = 70
+THREAD_STACK_BYTES = 2 << 20
 
 FLUSH_NS = 150000  # an answer that is finished waits so long for others to go with it
 
@@ -253,6 +255,8 @@ def run_script(channel, function, source):
 
 def main():
     set_name("spare-python")
+    # Stacks count against the memory limit as a whole, and the C library's own choice are 8 MiB.
+    stack_size(THREAD_STACK_BYTES)
     complete_interpreter()
     channel = Channel()
     gc.freeze()

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <strings.h>
 
 enum { CONFIG_NAME_BYTES = 64, CONFIG_LINE_BYTES = 2048, CONFIG_WEIGHT_MAX = 1000 };
@@ -262,7 +263,15 @@ static int config_check_weights(const struct config *config, struct err *err) {
     return 0;
 }
 
+/* A Node.js process that serves small calls takes about 64 MiB. */
+static int64_t config_count_processes(void) {
+    int64_t fit = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE) / (64 << 20);
+    return fit < 8 ? 8 : fit > 256 ? 256 : fit;
+}
+
 static int config_check(struct config *config, struct err *err) {
+    if (config->processes_max < 0)
+        config->processes_max = config_count_processes();
     if (config->workers_max < 0) {
         cpu_set_t cpus;
         int cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;

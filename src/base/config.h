@@ -29,7 +29,10 @@
     X(buffer_mb, "FAAS_BUFFER_MB", 1024, 16, 65536, "memory for bodies and answers under way, in MiB")       \
     X(memory_max_mb, "FAAS_MEMORY_MAX_MB", 1024, 16, 4096, "largest memory_mb of a function")                \
     X(timeout_max_ms, "FAAS_TIMEOUT_MAX_MS", 900000, 10, 86400000, "largest timeout_ms of a function")       \
-    X(processes_per_function, "FAAS_PROCESSES", 4, 1, 256, "Node.js or Python processes a function may have")
+    X(processes_per_function, "FAAS_PROCESSES", 4, 1, 256,                                                   \
+      "Node.js or Python processes a function may have")                                                     \
+    X(processes_max, "FAAS_PROCESSES_MAX", -1, 1, 4096,                                                      \
+      "… and all functions together (memory / 64 MiB, 8 to 256)")
 
 struct config {
 #define CONFIG_FIELD(field, variable, fallback, doc) char field[1024];

@@ -31,11 +31,11 @@ struct dispatch_config {
     struct loop *loop;       /* borrowed */
     struct storage *storage; /* borrowed */
     const char *run_dir;
-    enum policy_strategy strategy; /* until the balancer says otherwise */
-    uint32_t queue_ms;             /* how long a call may wait for a worker */
-    uint32_t queue_max;            /* calls that may wait per function */
-    uint32_t queue_all_max;        /* … in all */
-    uint32_t processes_per_function;
+    enum policy_strategy strategy;                  /* until the balancer says otherwise */
+    uint32_t queue_ms;                              /* how long a call may wait for a worker */
+    uint32_t queue_max;                             /* calls that may wait per function */
+    uint32_t queue_all_max;                         /* … in all */
+    uint32_t processes_per_function, processes_max; /* of Node.js and Python */
     dispatch_on_log *on_log;
     dispatch_on_artefact *on_artefact;
     void *context;

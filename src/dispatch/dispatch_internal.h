@@ -27,7 +27,8 @@ enum {
     DISPATCH_WINDOW_US = 1000,      /* what a process may have before it, as long as the window is open */
     DISPATCH_PACK_US = 200,         /* up to so much work goes to one process before the next gets some */
     DISPATCH_PIPE_BYTES = 64 << 10, /* … and no call when so much is waiting to be written to it */
-    DISPATCH_STARTS_MAX = 64,       /* processes asked for and not there yet */
+    DISPATCH_SHARE_MS = 50,   /* a function that waits longer for its first process takes one from another */
+    DISPATCH_STARTS_MAX = 64, /* processes asked for and not there yet */
 };
 
 /* A function version that is called: hangs on storage_version.runtime_data. */
@@ -46,8 +47,7 @@ struct dispatch_function {
     struct link *processes; /* list */
     uint32_t process_count, starting;
     struct cost cost;
-    uint32_t calm;    /* processes: how many short calls are to come before the window opens; 0 = open */
-    uint64_t mean_ns; /* processes: moving average of a call's run */
+    uint32_t calm; /* processes: how many short calls are to come before the window opens; 0 = open */
     struct stats stats;
 };
 
@@ -83,7 +83,8 @@ struct dispatch {
     struct link *dirty;    /* list: frames to write this turn */
     struct dispatch_start starts[DISPATCH_STARTS_MAX];
     uint32_t next_request;
-    uint32_t process_total, cores;
+    uint32_t process_total, starting, cores;
+    bool crowded; /* processes: all are in use, see starts.c */
     struct loop_timer sweep, reconnect, settle;
     /* The server. */
     int server_fd;
@@ -146,7 +147,6 @@ void wasm_refresh_weights(struct dispatch *dispatch);
 /* processes.c */
 void processes_pump(struct dispatch *dispatch, struct dispatch_function *function);
 void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds);
-void processes_start_failed(struct dispatch *dispatch, const struct message *message);
 void processes_gone(struct dispatch *dispatch, const struct message *message);
 void processes_server_lost(struct dispatch *dispatch);
 void processes_after_answer(struct dispatch *dispatch, struct link *link);
@@ -154,6 +154,29 @@ void processes_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void processes_retire(struct dispatch_function *function);
 void processes_retire_all(struct dispatch *dispatch);
 void processes_close_all(struct dispatch *dispatch); /* as wasm_close_all */
+void processes_give_back(struct link *link);         /* one without a call: it ends by itself */
+/* windows.c */
+struct call *windows_running(const struct link *link); /* the call that the process is running, or NULL */
+uint32_t windows_size(const struct dispatch_function *function); /* calls that a process may have at a time */
+struct link *windows_find(const struct dispatch_function *function); /* who takes a call, or NULL */
+void windows_send(struct dispatch *dispatch, struct link *link, struct call *call);
+/* Calls beyond `started` up to the number `last` go elsewhere, in their order to the front of their queue.
+ * counts: as an attempt. */
+void windows_take_back(struct dispatch *dispatch, struct link *link, uint64_t last, bool counts);
+void windows_take_answer(struct link *link, const struct frame *frame);
+/* False: it is no SKIPPED frame that the process owes. */
+bool windows_take_skip(struct link *link, const struct frame *frame);
+/* A call has been running for a while: it is to hold up no other. */
+void windows_unblock(struct link *link);
+void windows_end_withdrawal(struct dispatch *dispatch, struct link *link);
+/* starts.c */
+bool starts_serve_one_call(const struct storage_version *version);               /* each of its processes */
+void starts_grow(struct dispatch *dispatch, struct dispatch_function *function); /* it has calls that wait */
+/* The version whose start this request was, with its reference, or NULL. */
+struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request);
+void starts_forget_all(struct dispatch *dispatch);
+void starts_failed(struct dispatch *dispatch, const struct message *message);
+void starts_sweep(struct dispatch *dispatch, uint64_t now_ns);
 /* script.c */
 void script_run(struct dispatch *dispatch, struct link *link, struct call *call);
 void script_on_text(struct link *link, int stream, struct call_bytes text);

@@ -68,7 +68,7 @@ static void peers_on_message(struct dispatch *dispatch, const struct message *me
     for (int i = 0; i < fd_count; i++)
         close(fds[i]);
     if (message->type == MESSAGE_SERVER_START_FAILED)
-        processes_start_failed(dispatch, message);
+        starts_failed(dispatch, message);
     else if (message->type == MESSAGE_SERVER_GONE)
         processes_gone(dispatch, message);
     else if (message->type == MESSAGE_SERVER_DRAINING)

@@ -1,7 +1,5 @@
-/* The processes of Node.js and Python functions: asked of the server, given calls, given back when idle.
- *
- * A process gets one call at a time, or several while the function's calls are short: then a wake-up carries
- * many. What is sent behind a call that turns out long is taken back (wire/page.h says how). */
+/* The processes of Node.js and Python functions: their life from LOAD to end, and what their end means for
+ * the calls that they had. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -37,7 +35,7 @@ static void processes_close(struct dispatch *dispatch, struct link *link) {
 }
 
 /* End of file: an idle process ends by itself. */
-static void processes_give_back(struct link *link) {
+void processes_give_back(struct link *link) {
     link->retiring = true;
     link_shut(link);
     link->since_ns = loop_now_ns(link->loop);
@@ -105,40 +103,6 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
     return link->script ? ERR_EXIT : ERR_CRASH;
 }
 
-/* Calls beyond `started` up to `last` go elsewhere, in their order to the front of their queue. `counts`: as
- * an attempt. */
-static void processes_take_back(struct dispatch *dispatch, struct link *link, uint64_t last, bool counts) {
-    struct call *taken[LINK_WINDOW];
-    unsigned count = 0;
-    uint64_t started = atomic_load(&link->page->started);
-    for (unsigned slot = 0; slot < LINK_WINDOW; slot++) {
-        struct call *call = link->slots[slot];
-        if (!call || call->number <= started || call->number > last ||
-            (counts && call->attempts >= DISPATCH_ATTEMPTS))
-            continue;
-        unsigned at = count++;
-        for (; at > 0 && taken[at - 1]->number < call->number; at--)
-            taken[at] = taken[at - 1];
-        taken[at] = call;
-    }
-    for (unsigned i = 0; i < count; i++) {
-        taken[i]->attempts -= !counts;
-        dispatch->totals.withdrawn++;
-        dispatch_unlink(dispatch, taken[i]);
-        dispatch_requeue(dispatch, taken[i]);
-    }
-    link->skips += count;
-}
-
-/* The call that is running, or NULL. */
-static struct call *processes_running(const struct link *link) {
-    uint64_t started = atomic_load(&link->page->started);
-    for (unsigned slot = 0; slot < LINK_WINDOW; slot++)
-        if (link->slots[slot] && link->slots[slot]->number == started)
-            return link->slots[slot];
-    return NULL;
-}
-
 /* The process ended and all that will be known of it is known. */
 static void processes_finish(struct dispatch *dispatch, struct link *link) {
     const char *error;
@@ -164,7 +128,7 @@ static void processes_on_exit(struct link *link) {
      * anything.
      */
     if (!link->stuck)
-        processes_take_back(dispatch, link, link->sent, link->calls == 0 && !processes_running(link));
+        windows_take_back(dispatch, link, link->sent, link->calls == 0 && !windows_running(link));
     uint64_t word = atomic_load(&link->page->exit_status);
     bool exited = (word >> 32) && WIFEXITED((int)word);
     bool clean = exited && (WEXITSTATUS((int)word) == 0 || !link->script);
@@ -206,111 +170,12 @@ static void processes_on_text(struct link *link, int stream, struct call_bytes t
         dispatch->config.on_log(dispatch->config.context, link->function->version, stream, text);
 }
 
-/* ---- calls ---- */
-
-static void processes_send(struct dispatch *dispatch, struct link *link, struct call *call) {
-    call->cold = link->fresh;
-    link->fresh = false;
-    call->number = ++link->sent;
-    link->retiring |= link->single;
-    if (link->in_flight == 0)
-        link->since_ns = loop_now_ns(dispatch->loop);
-    dispatch_mark_sent(dispatch, link, call);
-    dispatch_send_call(link, call, call->body);
-    dispatch_mark_dirty(dispatch, link);
-}
-
-/* How many calls a process of the function may have at a time. */
-static uint32_t processes_window(const struct dispatch_function *function) {
-    if (function->calm > 0 || function->version->meta.isolated)
-        return 1;
-    uint64_t window = DISPATCH_WINDOW_US * 1000 / (function->mean_ns + 1);
-    return window < 1 ? 1 : window > LINK_WINDOW ? LINK_WINDOW : (uint32_t)window;
-}
-
-static bool processes_takes_call(const struct link *link, uint32_t window) {
-    return !link->script && !link->retiring && !link->busy && !link->ended && !link->exited &&
-           !link->kill_code && link->in_flight < (link->loaded ? window : 1) &&
-           (link->in_flight == 0 || link->out.len - link->out_sent < DISPATCH_PIPE_BYTES);
-}
-
-/* The process with the least before it; the first of those that have next to nothing. */
-static struct link *processes_find(const struct dispatch_function *function) {
-    struct link *best = NULL;
-    uint64_t best_ns = UINT64_MAX;
-    uint32_t window = processes_window(function);
-    for (struct link *link = function->processes; link; link = link->next) {
-        if (!processes_takes_call(link, window))
-            continue;
-        uint64_t before_ns = link->in_flight * function->mean_ns;
-        if (before_ns < DISPATCH_PACK_US * 1000)
-            return link;
-        if (before_ns < best_ns) {
-            best_ns = before_ns;
-            best = link;
-        }
-    }
-    return best;
-}
-
-/* One long call, and calls behind it are no longer sure to be served soon. */
-static void processes_observe(struct dispatch_function *function, uint64_t run_ns) {
-    uint64_t long_ns = DISPATCH_SHORT_MS * CLOCK_NS_PER_MS;
-    if (run_ns >= long_ns)
-        function->calm = DISPATCH_CALM;
-    else if (function->calm > 0)
-        function->calm--;
-    function->mean_ns += (run_ns < long_ns ? run_ns : long_ns) / 16 - function->mean_ns / 16;
-}
-
-static void processes_ask(struct dispatch *dispatch, struct dispatch_function *function) {
-    for (int i = 0; i < DISPATCH_STARTS_MAX; i++) {
-        struct dispatch_start *start = &dispatch->starts[i];
-        if (start->request)
-            continue;
-        if (++dispatch->next_request == 0)
-            dispatch->next_request = 1;
-        if (!peers_ask_process(dispatch, function->version, dispatch->next_request))
-            return; /* the server is away: the sweep tries again */
-        start->request = dispatch->next_request;
-        start->version = function->version;
-        storage_ref(start->version);
-        function->starting++;
-        return;
-    }
-}
-
-/* Plain scripts, and JavaScript with isolation=call. (Python forks for each call by itself.) */
-static bool processes_serve_one_call(const struct storage_version *version) {
-    const struct storage_meta *meta = &version->meta;
-    bool node = storage_lang_find(meta->lang)->runtime == RUNTIME_NODE;
-    return strcmp(meta->entry, "script") == 0 || (meta->isolated && node);
-}
-
 void processes_pump(struct dispatch *dispatch, struct dispatch_function *function) {
     struct link *link;
-    while (function->queue_head && dispatch_may_run(function) && (link = processes_find(function)))
-        processes_send(dispatch, link, dispatch_pop(dispatch, function));
-    if (!function->queue_head || !dispatch_may_run(function))
-        return;
-    uint32_t most = dispatch->config.processes_per_function;
-    uint32_t limit = function->version->meta.limits.concurrency;
-    if (limit > 0 && limit < most)
-        most = limit;
-    if (processes_window(function) > 1 && dispatch->cores < most)
-        most = dispatch->cores; /* more of them would only take turns */
-    bool single = processes_serve_one_call(function->version);
-    uint64_t waited_ns = loop_now_ns(dispatch->loop) - function->queue_head->admitted_ns;
-    bool late = waited_ns > DISPATCH_GROW_MS * CLOCK_NS_PER_MS;
-    while (function->process_count + function->starting < most && function->starting < function->queued) {
-        bool none = function->process_count + function->starting == 0;
-        uint32_t before = function->starting;
-        if (!single && !none && (!late || function->starting > 0))
-            return; /* one process more at a time, and only for calls that had to wait */
-        processes_ask(dispatch, function);
-        if (function->starting == before)
-            return;
-    }
+    while (function->queue_head && dispatch_may_run(function) && (link = windows_find(function)))
+        windows_send(dispatch, link, dispatch_pop(dispatch, function));
+    if (function->queue_head && dispatch_may_run(function))
+        starts_grow(dispatch, function);
 }
 
 void processes_after_answer(struct dispatch *dispatch, struct link *link) {
@@ -322,46 +187,13 @@ void processes_after_answer(struct dispatch *dispatch, struct link *link) {
         processes_give_back(link);
 }
 
-static void processes_take_answer(struct link *link, const struct frame *frame) {
-    struct dispatch *dispatch = link->owner;
-    struct frame_answer fixed = {0};
-    if (frame->header.length >= sizeof fixed)
-        memcpy(&fixed, frame->payload, sizeof fixed);
-    processes_observe(link->function, fixed.run_ns);
-    if (fixed.flags & FRAME_ANSWER_LAST)
-        link->function->calm = DISPATCH_CALM;
-    link->busy = false;
-    dispatch->totals.crashes += fixed.code == ERR_CRASH; /* of a child that it forked for the call */
-    dispatch_take_answer(link, frame);
-    processes_after_answer(dispatch, link);
-}
-
-/* A call that was withdrawn, and that the process says it has not run: most went elsewhere long ago. */
-static bool processes_take_skip(struct link *link, const struct frame *frame) {
-    struct dispatch *dispatch = link->owner;
-    uint64_t number;
-    if (frame->header.length != sizeof number || frame->header.slot >= LINK_WINDOW)
-        return false;
-    memcpy(&number, frame->payload, sizeof number);
-    struct call *call = link->slots[frame->header.slot];
-    if (call && call->id == frame->header.call_id && call->number == number && number <= link->withdrawn) {
-        call->attempts--;
-        dispatch->totals.withdrawn++;
-        dispatch_unlink(dispatch, call);
-        dispatch_requeue(dispatch, call);
-        processes_after_answer(dispatch, link);
-        return true;
-    }
-    return link->skips > 0 && link->skips-- > 0;
-}
-
 static void processes_on_frame(struct link *link, const struct frame *frame) {
     if (frame->header.type == FRAME_LOADED) {
         link->loaded = true;
         link->since_ns = loop_now_ns(link->loop);
     } else if (frame->header.type == FRAME_ANSWER) {
-        processes_take_answer(link, frame);
-    } else if (frame->header.type != FRAME_SKIPPED || !processes_take_skip(link, frame)) {
+        windows_take_answer(link, frame);
+    } else if (frame->header.type != FRAME_SKIPPED || !windows_take_skip(link, frame)) {
         link->kill_code = ERR_BAD_ANSWER;
         link_kill(link);
     }
@@ -371,18 +203,6 @@ static const struct link_handlers processes_handlers = {processes_on_frame, proc
                                                         processes_on_exit, processes_on_text};
 
 /* ---- starts ---- */
-
-/* The version whose start this request was, with its reference, or NULL. */
-static struct storage_version *processes_take_start(struct dispatch *dispatch, uint32_t request) {
-    for (int i = 0; request && i < DISPATCH_STARTS_MAX; i++)
-        if (dispatch->starts[i].request == request) {
-            struct storage_version *version = dispatch->starts[i].version;
-            dispatch->starts[i] = (struct dispatch_start){0};
-            ((struct dispatch_function *)version->runtime_data)->starting--;
-            return version;
-        }
-    return NULL;
-}
 
 static bool processes_load(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
     struct err err;
@@ -401,7 +221,7 @@ static bool processes_load(struct dispatch *dispatch, struct link *link, struct 
 void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds) {
     struct err err;
     struct link *link;
-    struct storage_version *version = processes_take_start(dispatch, message->request);
+    struct storage_version *version = starts_take(dispatch, message->request);
     if (link_open(dispatch->loop, &processes_handlers, message, fds, &link, &err) != 0) {
         log_event("process %d: %s", message->pid, err.msg);
         if (version)
@@ -417,7 +237,7 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     struct dispatch_function *function = version->runtime_data;
     link->function = function;
     link->script = strcmp(version->meta.entry, "script") == 0;
-    link->single = processes_serve_one_call(version);
+    link->single = starts_serve_one_call(version);
     link->frame_max = (version->meta.limits.output_mb << 20) + (2u << 20);
     link->since_ns = loop_now_ns(dispatch->loop);
     link->next = function->processes;
@@ -450,39 +270,8 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     dispatch_mark_dirty(dispatch, link);
 }
 
-/* Makes room for another function's process. */
-static void processes_evict(struct dispatch *dispatch) {
-    struct link *oldest = NULL;
-    for (struct link *link = dispatch->process_links; link; link = link->all_next)
-        if (!link->script && link->loaded && link->in_flight == 0 && !link->retiring && !link->exited &&
-            (!oldest || link->since_ns < oldest->since_ns))
-            oldest = link;
-    if (oldest)
-        processes_give_back(oldest);
-}
-
-void processes_start_failed(struct dispatch *dispatch, const struct message *message) {
-    struct storage_version *version = processes_take_start(dispatch, message->request);
-    if (!version)
-        return;
-    struct dispatch_function *function = version->runtime_data;
-    if (message->code == ERR_UNAVAILABLE)
-        processes_evict(dispatch); /* the sweep asks again; a call waits as long as it may */
-    else if (function->process_count == 0)
-        dispatch_fail_queue(dispatch, function, message->code, message->text);
-    storage_unref(dispatch->config.storage, version);
-}
-
-static void processes_forget_starts(struct dispatch *dispatch) {
-    for (int i = 0; i < DISPATCH_STARTS_MAX; i++)
-        if (dispatch->starts[i].request) {
-            struct storage_version *version = processes_take_start(dispatch, dispatch->starts[i].request);
-            storage_unref(dispatch->config.storage, version);
-        }
-}
-
 void processes_close_all(struct dispatch *dispatch) {
-    processes_forget_starts(dispatch);
+    starts_forget_all(dispatch);
     while (dispatch->process_links) {
         dispatch_fail_link(dispatch, dispatch->process_links, ERR_DRAINING, "the platform is shutting down");
         processes_close(dispatch, dispatch->process_links);
@@ -490,7 +279,7 @@ void processes_close_all(struct dispatch *dispatch) {
 }
 
 void processes_server_lost(struct dispatch *dispatch) {
-    processes_forget_starts(dispatch);
+    starts_forget_all(dispatch);
     for (struct link *link = dispatch->process_links; link;) {
         struct link *next = link->all_next;
         if (link->exited)
@@ -529,26 +318,6 @@ static void processes_kill(struct dispatch *dispatch, struct link *link, int cod
     link_kill(link);
 }
 
-/* A call that two sweeps have seen running holds up neither those before it, whose answers are in the outbox,
- * nor those behind it. */
-static void processes_unblock(struct link *link) {
-    link->busy = true;
-    link->function->calm = DISPATCH_CALM;
-    link_take_outbox(link);
-    if (link->in_flight < 2 || link->withdrawn_ns)
-        return;
-    link->withdrawn = link->sent;
-    atomic_store(&link->page->withdrawn, link->withdrawn);
-    link->withdrawn_ns = clock_now_ns();
-}
-
-static void processes_end_withdrawal(struct dispatch *dispatch, struct link *link) {
-    if (clock_now_ns() - link->withdrawn_ns < PAGE_WITHDRAW_MS * CLOCK_NS_PER_MS)
-        return;
-    link->withdrawn_ns = 0;
-    processes_take_back(dispatch, link, link->withdrawn, false);
-}
-
 static void processes_sweep_running(struct dispatch *dispatch, struct link *link, struct call *call,
                                     uint64_t now_ns) {
     uint64_t timeout_ms = link->function->version->meta.limits.timeout_ms;
@@ -557,15 +326,15 @@ static void processes_sweep_running(struct dispatch *dispatch, struct link *link
     else if (now_ns - call->running_ns > timeout_ms * CLOCK_NS_PER_MS)
         processes_kill(dispatch, link, ERR_TIMEOUT);
     else
-        processes_unblock(link);
+        windows_unblock(link);
 }
 
 static void processes_sweep_link(struct dispatch *dispatch, struct link *link, uint64_t now_ns) {
     uint64_t waited_ms = (now_ns - link->since_ns) / CLOCK_NS_PER_MS;
     uint64_t timeout_ms = link->function->version->meta.limits.timeout_ms;
     if (link->withdrawn_ns && !link->exited)
-        processes_end_withdrawal(dispatch, link);
-    struct call *running = processes_running(link);
+        windows_end_withdrawal(dispatch, link);
+    struct call *running = windows_running(link);
     if (link->exited) {
         if (waited_ms > DISPATCH_VERDICT_MS)
             processes_finish(dispatch, link);
@@ -599,4 +368,5 @@ void processes_sweep(struct dispatch *dispatch, uint64_t now_ns) {
             processes_pump(dispatch, function);
         function = next;
     }
+    starts_sweep(dispatch, now_ns);
 }

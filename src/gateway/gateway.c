@@ -37,6 +37,7 @@ static int gateway_open_dispatch(struct gateway *gateway, struct err *err) {
         .queue_max = 1024,
         .queue_all_max = 16384,
         .processes_per_function = (uint32_t)gateway->config->processes_per_function,
+        .processes_max = (uint32_t)gateway->config->processes_max,
         .on_log = gateway_on_log,
         .on_artefact = deploy_rebuild,
         .context = gateway,

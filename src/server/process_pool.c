@@ -358,8 +358,8 @@ static int process_pool_get(struct process_pool *pool, const struct message *sta
         return err_set(err, ERR_DRAINING, "the server is stopping");
     if (runtime != RUNTIME_NODE && runtime != RUNTIME_PYTHON)
         return err_set(err, ERR_BAD_REQUEST, "runtime %u has no processes", start->runtime);
-    if (pool->taken >= PROCESS_POOL_MAX)
-        return err_set(err, ERR_UNAVAILABLE, "%d processes are running, which is the most", PROCESS_POOL_MAX);
+    if (pool->taken >= pool->config.most)
+        return err_set(err, ERR_UNAVAILABLE, "%u processes are running, which is the most", pool->taken);
     if (!process_pool_probe(pool, runtime)) {
         *err = pool->runtimes[runtime].missing;
         return -err->code;

@@ -12,7 +12,6 @@
 #include "wire/peer.h"
 
 enum {
-    PROCESS_POOL_MAX = 256,  /* in the gateway's hands */
     PROCESS_POOL_SPARES = 2, /* a runtime */
     PROCESS_POOL_FIRST_NUMBER = 1000
 };
@@ -29,6 +28,7 @@ typedef void process_pool_on_empty(void *context);
 struct process_pool_config {
     struct loop *loop;     /* borrowed, as is the text */
     const char *parts_dir; /* runtimes/ is below it */
+    uint32_t most;         /* processes in the gateway's hands */
     process_pool_on_gone *on_gone;
     process_pool_on_empty *on_empty;
     void *context;

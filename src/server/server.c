@@ -260,11 +260,13 @@ static int server_listen(struct server *server, struct err *err) {
 
 static void server_start_parts(struct server *server, const char *parts_dir) {
     const struct config *config = server->config;
-    server->processes = process_pool_new(&(struct process_pool_config){.loop = server->loop,
-                                                                       .parts_dir = parts_dir,
-                                                                       .on_gone = server_on_process_gone,
-                                                                       .on_empty = server_on_empty,
-                                                                       .context = server});
+    server->processes =
+        process_pool_new(&(struct process_pool_config){.loop = server->loop,
+                                                       .parts_dir = parts_dir,
+                                                       .most = (uint32_t)config->processes_max,
+                                                       .on_gone = server_on_process_gone,
+                                                       .on_empty = server_on_empty,
+                                                       .context = server});
     log_line("server: pre-forking %lld workers...", (long long)config->workers);
     server->workers = worker_pool_new(&(struct worker_pool_config){.loop = server->loop,
                                                                    .parts_dir = parts_dir,

@@ -97,3 +97,81 @@ def test_a_killed_process_costs_one_call_at_most_and_none_runs_twice(system, lan
 
     assert max(ran().values()) == 1
     faas.wait_until(lambda: not set(good) - set(ran()), 10, "all that succeeded in the log")
+
+
+SLEEP = {
+    "python": "import time\ndef handler(event, context):\n    time.sleep(0.02)\n    return 1\n",
+    "js": "exports.handler = () => new Promise((done) => setTimeout(done, 20, 1));\n",
+    "script": "import time\ntime.sleep(0.02)\nprint(1)\n",
+}
+
+
+def test_all_functions_together_have_so_many_processes(start_system):
+    system = start_system(FAAS_PROCESSES_MAX=3)
+    functions = [system.deploy(SLEEP["python"], "python") for _ in range(8)]
+    most = 0
+    done = threading.Event()
+
+    def watch():
+        nonlocal most
+        while not done.is_set():
+            workers = system.request("GET", "/workers").json["workers"]
+            most = max(most, sum(worker["runtime"] == "python" for worker in workers))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(3):
+            assert [function.invoke().status for function in functions] == [200] * 8
+            answers = faas.parallel(16, lambda i: functions[i % 8].invoke())
+            assert [answer.status for answer in answers] == [200] * 16, answers
+    finally:
+        done.set()
+        watcher.join()
+    assert 1 <= most <= 3
+
+
+@pytest.mark.parametrize("kind", SLEEP)
+def test_a_flood_of_one_function_leaves_a_process_to_another(start_system, kind):
+    system = start_system(FAAS_PROCESSES_MAX=2)
+    lang = "js" if kind == "js" else "python"
+    loud, quiet = (system.deploy(SLEEP[kind], lang) for _ in range(2))
+    done = threading.Event()
+    failed = []
+
+    def loud_calls():
+        return system.metric("faas_calls_total", function=loud.name)
+
+    def flood():
+        while not done.is_set():
+            answer = loud.invoke()
+            if answer.status != 200:
+                failed.append(answer)
+
+    callers = [threading.Thread(target=flood) for _ in range(12)]
+    for caller in callers:
+        caller.start()
+    try:
+        faas.wait_until(lambda: loud_calls() > 20, 30, "a flood")
+        for _ in range(3):
+            start = time.monotonic()
+            assert quiet.invoke().status == 200
+            assert time.monotonic() - start < faas.PATIENCE * 2
+            calls = loud_calls()
+            faas.wait_until(lambda: loud_calls() > calls + 20, 30, "the flood going on")
+    finally:
+        done.set()
+        for caller in callers:
+            caller.join()
+    assert not failed, failed[0]
+
+
+def test_a_python_function_has_room_for_threads(system):
+    source = (
+        "import threading\ndef handler(event, context):\n    go = threading.Event()\n"
+        "    threads = [threading.Thread(target=go.wait) for _ in range(50)]\n"
+        "    for thread in threads: thread.start()\n"
+        "    alive = threading.active_count()\n    go.set()\n"
+        "    for thread in threads: thread.join()\n    return alive\n"
+    )
+    assert system.deploy(source, "python").invoke().output == "51"
