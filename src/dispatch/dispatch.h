@@ -53,6 +53,8 @@ uint64_t dispatch_next_id(struct dispatch *dispatch);
 
 /* rebuilt false: the calls that wait are answered with ERR_ARTEFACT. */
 void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version, bool rebuilt);
+/* A function of this runtime is about to be deployed. */
+void dispatch_expect(struct dispatch *dispatch, enum runtime runtime);
 /* A version that was deployed now, and will be called: WASM workers make it ready. */
 void dispatch_warm(struct dispatch *dispatch, struct storage_version *version);
 /* The version is no longer current: its processes end when they are idle. */

@@ -84,7 +84,8 @@ struct dispatch {
     struct dispatch_start starts[DISPATCH_STARTS_MAX];
     uint32_t next_request;
     uint32_t process_total, starting, cores;
-    bool crowded; /* processes: all are in use, see starts.c */
+    uint32_t unwanted; /* bits of runtimes that the server was told no function needs */
+    bool crowded;      /* processes: all are in use, see starts.c */
     struct loop_timer sweep, reconnect, settle;
     /* The server. */
     int server_fd;

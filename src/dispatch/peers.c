@@ -117,6 +117,25 @@ static int peers_connect(struct dispatch *dispatch, const char *socket_name, int
     return -1;
 }
 
+/* Bits of the runtimes of which there is no function. */
+static uint32_t peers_unwanted(struct dispatch *dispatch) {
+    uint32_t unwanted = 1u << RUNTIME_NODE | 1u << RUNTIME_PYTHON;
+    struct storage *storage = dispatch->config.storage;
+    struct storage_version *at = storage_next(storage, NULL);
+    for (; at && unwanted; at = storage_next(storage, at))
+        unwanted &= ~(1u << storage_lang_find(at->meta.lang)->runtime);
+    return unwanted;
+}
+
+void dispatch_expect(struct dispatch *dispatch, enum runtime runtime) {
+    struct err err;
+    struct message message = {
+        .type = MESSAGE_SERVER_WANTED, .format = MESSAGE_FORMAT, .runtime = (uint8_t)runtime};
+    if (dispatch->server_fd >= 0 && (dispatch->unwanted >> runtime & 1) &&
+        message_send(dispatch->server_fd, &message, NULL, 0, &err) == 0)
+        dispatch->unwanted &= ~(1u << runtime);
+}
+
 static void peers_connect_server(struct dispatch *dispatch) {
     struct err err;
     if (peers_connect(dispatch, "faas_server.sock", &dispatch->server_fd, &dispatch->server_watch,
@@ -127,8 +146,11 @@ static void peers_connect_server(struct dispatch *dispatch) {
         return;
     }
     dispatch->server_lost_logged = false;
-    struct message hello = {
-        .type = MESSAGE_SERVER_HELLO, .format = MESSAGE_FORMAT, .role = MESSAGE_ROLE_GATEWAY};
+    dispatch->unwanted = peers_unwanted(dispatch);
+    struct message hello = {.type = MESSAGE_SERVER_HELLO,
+                            .format = MESSAGE_FORMAT,
+                            .role = MESSAGE_ROLE_GATEWAY,
+                            .request = dispatch->unwanted};
     if (message_send(dispatch->server_fd, &hello, NULL, 0, &err) != 0) {
         peers_server_lost(dispatch);
         return;

@@ -253,6 +253,7 @@ void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_r
         deploy_fail(deploy, err.code, err.msg);
         return;
     }
+    dispatch_expect(gateway->dispatch, storage_lang_find(deploy->meta.lang)->runtime);
     deploy->build = (struct build){
         .args = {"--lang", deploy->meta.lang, "--name", deploy->meta.name, "--stage", deploy->stage},
         .source = {(const uint8_t *)http->body.data, http->body.len},

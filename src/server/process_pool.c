@@ -45,6 +45,7 @@ struct process_runtime_state {
     char interpreter[4096]; /* "" = not found */
     struct err missing;
     uint64_t probed_ns; /* 0 = never */
+    bool wanted;        /* somebody may ask for a process */
     uint32_t spares;
     uint64_t backoff_ns, not_before_ns; /* of spares that die at boot */
 };
@@ -254,7 +255,7 @@ static enum runtime process_pool_wanting(struct process_pool *pool, uint64_t *re
     *ret_wait_ns = 0;
     for (enum runtime runtime = RUNTIME_NODE; runtime < RUNTIME_COUNT; runtime++) {
         struct process_runtime_state *state = &pool->runtimes[runtime];
-        if (state->spares >= PROCESS_POOL_SPARES || !process_pool_probe(pool, runtime))
+        if (!state->wanted || state->spares >= PROCESS_POOL_SPARES || !process_pool_probe(pool, runtime))
             continue;
         if (state->not_before_ns > now_ns) {
             uint64_t wait_ns = state->not_before_ns - now_ns;
@@ -291,6 +292,19 @@ void process_pool_fill(struct process_pool *pool) {
         loop_arm(pool->config.loop, &pool->fill_timer, PROCESS_POOL_REFILL_NS);
 }
 
+void process_pool_spare_none(struct process_pool *pool, uint32_t runtimes) {
+    for (enum runtime runtime = RUNTIME_NODE; runtime < RUNTIME_COUNT; runtime++)
+        pool->runtimes[runtime].wanted = !(runtimes >> runtime & 1);
+}
+
+void process_pool_want(struct process_pool *pool, enum runtime runtime) {
+    if (runtime >= RUNTIME_COUNT || pool->runtimes[runtime].wanted)
+        return;
+    pool->runtimes[runtime].wanted = true;
+    if (pool->filling)
+        process_pool_fill(pool);
+}
+
 static void process_pool_on_orphans(struct loop_timer *timer) {
     struct process_pool *pool = timer->context;
     uint64_t now_ns = clock_now_ns(), next_ns = 0;
@@ -312,6 +326,7 @@ struct process_pool *process_pool_new(const struct process_pool_config *config) 
     struct process_pool *pool = mem_zalloc(sizeof *pool);
     pool->config = *config;
     pool->next_number = PROCESS_POOL_FIRST_NUMBER;
+    process_pool_spare_none(pool, 0);
     pool->inner_pid_max = process_pool_pid_max();
     uint32_t start = 0;
     if (getrandom(&start, sizeof start, 0) != (ssize_t)sizeof start)
@@ -382,6 +397,7 @@ void process_pool_take(struct process_pool *pool, const struct message *start, s
     }
     process->spare = false;
     process->serial = serial;
+    pool->runtimes[process->runtime].wanted = true;
     pool->runtimes[process->runtime].spares--;
     pool->runtimes[process->runtime].backoff_ns = 0;
     pool->taken++;

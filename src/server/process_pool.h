@@ -39,6 +39,10 @@ void process_pool_free(struct process_pool *pool);
 
 /* Starts to boot spares, one after the other. */
 void process_pool_fill(struct process_pool *pool);
+/* No spares of the runtimes whose bits (1 << runtime) are set, until process_pool_want; those that are there
+ * stay. */
+void process_pool_spare_none(struct process_pool *pool, uint32_t runtimes);
+void process_pool_want(struct process_pool *pool, enum runtime runtime);
 /* Answers SERVER_START with SERVER_PROCESS or SERVER_START_FAILED. */
 void process_pool_take(struct process_pool *pool, const struct message *start, struct peer *gateway,
                        uint64_t serial);

@@ -77,7 +77,7 @@ static void server_send_runtimes(struct server *server) {
     peer_send(&server->gateway->peer, &runtimes, NULL, 0);
 }
 
-static void server_hello(struct server_client *client) {
+static void server_hello(struct server_client *client, const struct message *hello) {
     struct server *server = client->server;
     if (server->gateway && server->gateway != client) {
         log_event("a newer gateway takes the place of the one that is connected");
@@ -86,6 +86,9 @@ static void server_hello(struct server_client *client) {
     server->gateway = client;
     log_event("the gateway is connected");
     worker_pool_attach_all(server->workers, &client->peer);
+    process_pool_spare_none(server->processes, hello->request);
+    if (server->filling)
+        process_pool_fill(server->processes);
     if (server->filling)
         server_send_runtimes(server);
 }
@@ -96,7 +99,9 @@ static void server_on_message(struct peer *peer, const struct message *message, 
     struct server_client *client = peer->context;
     struct server *server = client->server;
     if (message->type == MESSAGE_SERVER_HELLO) {
-        server_hello(client);
+        server_hello(client, message);
+    } else if (message->type == MESSAGE_SERVER_WANTED && server->gateway == client) {
+        process_pool_want(server->processes, (enum runtime)message->runtime);
     } else if (message->type == MESSAGE_SERVER_START && server->gateway == client) {
         process_pool_take(server->processes, message, peer, client->serial);
     } else {

@@ -27,7 +27,9 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
     X(LB_STRATEGY_SET, 7, "load_balancer", "gateway", 0, "text, code")                                       \
     X(LB_SCALE, 8, "load_balancer", "server", 0, "target: how many workers to keep")                         \
     /* between gateway and server */                                                                         \
-    X(SERVER_HELLO, 20, "gateway", "server", 0, "the gateway is here. Answer: SERVER_WORKER for each")       \
+    X(SERVER_HELLO, 20, "gateway", "server", 0,                                                              \
+      "the gateway is here; request: bits (1 << runtime) of those that no function needs yet. Answer: "      \
+      "SERVER_WORKER for each")                                                                              \
     X(SERVER_WORKER, 21, "server", "gateway", 4,                                                             \
       "a WASM worker is ready: worker, pid, generation, weight; "                                            \
       "descriptors: calls (write), answers (read), page, pidfd")                                             \
@@ -45,6 +47,8 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
       "HELLO")                                                                                               \
     X(SERVER_RETIRE, 28, "server", "gateway", 0,                                                             \
       "worker, pid: one fewer is needed; no more calls for it, it ends when it has answered")                \
+    X(SERVER_WANTED, 29, "gateway", "server", 0,                                                             \
+      "runtime: there is, or soon will be, a function of it: its spares are to be booted")                   \
     /* a worker's control socket (descriptor 3 of the worker) */                                             \
     X(WORKER_READY, 40, "worker", "server", 0, "the engine is up")                                           \
     X(WORKER_ATTACH, 41, "server", "worker", 3, "new pipes: calls (read), answers (write), page")

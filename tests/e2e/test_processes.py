@@ -175,3 +175,17 @@ def test_a_python_function_has_room_for_threads(system):
         "    for thread in threads: thread.join()\n    return alive\n"
     )
     assert system.deploy(source, "python").invoke().output == "51"
+
+
+def test_spares_are_there_for_runtimes_that_have_functions(start_system):
+    system = start_system()
+    function = system.deploy(SOURCES["python"], "python")
+    faas.wait_until(lambda: system.procs("spare-python"), 10, "a spare for the function")
+    assert function.invoke().status == 200
+    assert not system.procs("spare-node")
+    system.stop()
+    system.start()
+    faas.wait_until(lambda: system.procs("spare-python"), 10, "a spare after a restart")
+    assert not system.procs("spare-node")
+    system.deploy(SOURCES["js"], "js")
+    faas.wait_until(lambda: system.procs("spare-node"), 10, "a spare for the other runtime")
