@@ -191,6 +191,9 @@ void sweep_on_timer(struct loop_timer *timer);
 /* WASM: true when the call had started; marks it RUNNING then. */
 bool sweep_has_started(struct call *call, uint64_t now_ns);
 
+/* warm.c */
+void warm_worker(struct dispatch *dispatch, struct link *link); /* a new one */
+
 /* load.c */
 /* Part of the sweep: publishes what the WASM workers have to do. */
 void load_publish(struct dispatch *dispatch, uint64_t now_ns);

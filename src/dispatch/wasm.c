@@ -248,47 +248,6 @@ static void wasm_on_text(struct link *link, int stream, struct call_bytes text) 
     (void)link, (void)stream, (void)text; /* a WASM worker has no such pipes */
 }
 
-/* ---- functions made ready ahead of need ---- */
-
-static void wasm_warm_on(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
-    struct dispatch_function *function = dispatch_function_of(dispatch, version);
-    uint64_t bit = 1ull << link->worker;
-    if (function->loaded_mask & bit)
-        return;
-    dispatch_send_load(link, version, (struct call_bytes){0}, true);
-    function->loaded_mask |= bit;
-    dispatch_mark_dirty(dispatch, link);
-}
-
-void dispatch_warm(struct dispatch *dispatch, struct storage_version *version) {
-    for (uint32_t i = 0; version->meta.wasm && i < dispatch->worker_count; i++)
-        if (dispatch->wasm[i])
-            wasm_warm_on(dispatch, dispatch->wasm[i], version);
-}
-
-/* The functions that were called last, and then those that were deployed last. */
-static void wasm_warm_new(struct dispatch *dispatch, struct link *link) {
-    struct dispatch_function *latest[DISPATCH_WARM_MAX];
-    uint32_t count = 0;
-    for (struct dispatch_function *function = dispatch->all; function; function = function->all_next) {
-        if (!function->version->meta.wasm || !function->version->listed || !function->stats.last_call_s)
-            continue;
-        uint32_t at = count < DISPATCH_WARM_MAX ? count++ : DISPATCH_WARM_MAX;
-        for (; at > 0 && latest[at - 1]->stats.last_call_s < function->stats.last_call_s; at--)
-            if (at < DISPATCH_WARM_MAX)
-                latest[at] = latest[at - 1];
-        if (at < DISPATCH_WARM_MAX)
-            latest[at] = function;
-    }
-    for (uint32_t i = 0; i < count; i++)
-        wasm_warm_on(dispatch, link, latest[i]->version);
-    struct storage *storage = dispatch->config.storage;
-    struct storage_version *version = storage_next(storage, NULL);
-    for (; version && count < DISPATCH_WARM_MAX; version = storage_next(storage, version), count++)
-        if (version->meta.wasm)
-            wasm_warm_on(dispatch, link, version);
-}
-
 static const struct link_handlers wasm_handlers = {wasm_on_frame, wasm_on_end, wasm_on_exit, wasm_on_text};
 
 void wasm_attach(struct dispatch *dispatch, const struct message *message, int *fds) {
@@ -312,7 +271,7 @@ void wasm_attach(struct dispatch *dispatch, const struct message *message, int *
         .usable = true, .window = LINK_WINDOW, .weight = message->weight ? message->weight : 1, .pass = pass};
     policy_join(dispatch->workers, dispatch->worker_count, number);
     wasm_publish(dispatch, link);
-    wasm_warm_new(dispatch, link);
+    warm_worker(dispatch, link);
 }
 
 void wasm_refresh_weights(struct dispatch *dispatch) {

@@ -1,0 +1,41 @@
+/* Functions that WASM workers make ready ahead of their first call: a new function on all of them, and on a
+ * new worker those that were called last, then those that were deployed last. */
+#include "dispatch/dispatch_internal.h"
+
+static void warm_function(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
+    struct dispatch_function *function = dispatch_function_of(dispatch, version);
+    uint64_t bit = 1ull << link->worker;
+    if (function->loaded_mask & bit)
+        return;
+    dispatch_send_load(link, version, (struct call_bytes){0}, true);
+    function->loaded_mask |= bit;
+    dispatch_mark_dirty(dispatch, link);
+}
+
+void dispatch_warm(struct dispatch *dispatch, struct storage_version *version) {
+    for (uint32_t i = 0; version->meta.wasm && i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i])
+            warm_function(dispatch, dispatch->wasm[i], version);
+}
+
+void warm_worker(struct dispatch *dispatch, struct link *link) {
+    struct dispatch_function *latest[DISPATCH_WARM_MAX];
+    uint32_t count = 0;
+    for (struct dispatch_function *function = dispatch->all; function; function = function->all_next) {
+        if (!function->version->meta.wasm || !function->version->listed || !function->stats.last_call_s)
+            continue;
+        uint32_t at = count < DISPATCH_WARM_MAX ? count++ : DISPATCH_WARM_MAX;
+        for (; at > 0 && latest[at - 1]->stats.last_call_s < function->stats.last_call_s; at--)
+            if (at < DISPATCH_WARM_MAX)
+                latest[at] = latest[at - 1];
+        if (at < DISPATCH_WARM_MAX)
+            latest[at] = function;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        warm_function(dispatch, link, latest[i]->version);
+    struct storage *storage = dispatch->config.storage;
+    struct storage_version *version = storage_next(storage, NULL);
+    for (; version && count < DISPATCH_WARM_MAX; version = storage_next(storage, version), count++)
+        if (version->meta.wasm)
+            warm_function(dispatch, link, version);
+}
