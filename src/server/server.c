@@ -170,24 +170,24 @@ static void server_on_registered(void *context, uint32_t worker) {
              (long long)server->config->workers);
 }
 
+static void server_tell_gateway(struct server *server, uint8_t type, const struct message *worker) {
+    if (!server->gateway)
+        return;
+    struct message message = *worker;
+    message.type = type;
+    peer_send(&server->gateway->peer, &message, NULL, 0);
+}
+
 static void server_on_worker_gone(void *context, const struct message *worker) {
     struct server *server = context;
     registrar_remove(&server->registrar, worker->worker, ERR_CRASH);
-    if (!server->gateway)
-        return;
-    struct message gone = *worker;
-    gone.type = MESSAGE_SERVER_GONE;
-    peer_send(&server->gateway->peer, &gone, NULL, 0);
+    server_tell_gateway(server, MESSAGE_SERVER_GONE, worker);
 }
 
 static void server_on_worker_retire(void *context, const struct message *worker) {
     struct server *server = context;
     registrar_remove(&server->registrar, worker->worker, ERR_OK);
-    if (!server->gateway)
-        return;
-    struct message retire = *worker;
-    retire.type = MESSAGE_SERVER_RETIRE;
-    peer_send(&server->gateway->peer, &retire, NULL, 0);
+    server_tell_gateway(server, MESSAGE_SERVER_RETIRE, worker);
 }
 
 static uint32_t server_on_scale(void *context, uint32_t target) {
