@@ -380,6 +380,17 @@ class System:
         """Living processes of this instance, by name; all without one."""
         return [p for p in descendants(self.pid) if not comms or p.comm in comms]
 
+    def procs_given(self, comm, argument):
+        """Processes of that name with that argument; one that ends just now still counts."""
+        found = []
+        for proc in self.procs(comm):
+            try:
+                given = argument.encode() in Path(f"/proc/{proc.pid}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                given = True
+            found += [proc] * given
+        return found
+
     def pids(self, *comms):
         return [p.pid for p in self.procs(*comms)]
 

@@ -1,6 +1,5 @@
 """isolation=call: a fresh process for every call of a JavaScript or Python function."""
 
-from pathlib import Path
 
 import pytest
 
@@ -104,14 +103,7 @@ def test_each_end_has_its_cause_and_the_next_call_works(function, what, status, 
 def test_nothing_is_left_behind(system, function):
     assert value(invoke(function, "leave"))[0] == 1
     assert value(invoke(function, ""))[2] is False
-
-    def children():
-        try:
-            return [p for p in system.procs("sleep") if b"4711" in Path(f"/proc/{p.pid}/cmdline").read_bytes()]
-        except OSError:
-            return ["one that ends just now"]
-
-    faas.wait_until(lambda: not children(), 5, "the call's child gone")
+    faas.wait_until(lambda: not system.procs_given("sleep", "4711"), 5, "the call's child gone")
 
 
 def test_a_large_answer_is_whole(function):

@@ -326,14 +326,8 @@ def test_timeout_leaves_no_process_of_the_function(system):
     function = system.deploy(source, "python", timeout_ms=500)
     answer = function.invoke()
     answer.assert_error(504, "timeout")
-
-    def children():  # by its argument: other functions of this instance may have sleepers of their own
-        try:
-            return [p for p in system.procs("sleep") if b"987" in Path(f"/proc/{p.pid}/cmdline").read_bytes()]
-        except OSError:
-            return ["one that ends just now"]
-
-    faas.wait_until(lambda: not children(), 5, "child of the function gone")
+    # By its argument: other functions of this instance may have sleepers of their own.
+    faas.wait_until(lambda: not system.procs_given("sleep", "987"), 5, "child of the function gone")
 
 
 def test_timeout_counts_from_the_start_of_the_call_not_from_the_queue(system):
