@@ -79,7 +79,8 @@ class Bench:
     def open_loop(self, program, function, rate, seconds, connections=64):
         disturbance = Disturbance(program.pid)
         figures = self.load.open(program.port, function, rate, seconds, connections)
-        return figures | {"cpu_us": disturbance.end()[0] * 1e6 / max(1, figures["calls"])}
+        cpu_s, others = disturbance.end()
+        return figures | {"cpu_us": cpu_s * 1e6 / max(1, figures["calls"]), "others": others}
 
     def peers(self, *names):
         """{name: program} of those that this machine has; of the others it says how to get them."""
@@ -146,6 +147,7 @@ def parse():
     parser.add_argument("--list", action="store_true", help="list the cases")
     parser.add_argument("--seconds", type=int, default=1, help="of each measurement (1)")
     parser.add_argument("--repetitions", type=int, default=5, help="of all of them, in turn (5)")
+    parser.add_argument("--retries", type=int, default=0, help="of a closed loop that other processes disturbed (0)")
     parser.add_argument("--quick", action="store_true", help="one second, once, smaller numbers: to see that it works")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="without other people's servers")
     parser.add_argument("--goals", type=Path, nargs="+", metavar="JSON",

@@ -20,11 +20,18 @@ def case(name):
 
 
 def measure(bench, target, connections, seconds, core=None):
-    """Figures of a closed loop, with the CPU time that the answering side took a call."""
-    disturbance = Disturbance(target.program.pid)
-    figures = bench.load.closed(target, connections, seconds, core)
-    cpu_s, others = disturbance.end()
-    return figures | {"cpu_us": cpu_s * 1e6 / max(1, figures["calls"]), "others": others}
+    """Figures of a closed loop, with the CPU time that the answering side took a call. With --retries it is measured again
+    while other processes had more than a tenth of the machine, and the least disturbed time counts, whatever it showed."""
+    best = None
+    for _ in range(1 + bench.options.retries):
+        disturbance = Disturbance(target.program.pid)
+        figures = bench.load.closed(target, connections, seconds, core)
+        cpu_s, others = disturbance.end()
+        if best is None or others < best["others"]:
+            best = figures | {"cpu_us": cpu_s * 1e6 / max(1, figures["calls"]), "others": others}
+        if best["others"] <= 0.1:
+            break
+    return best
 
 
 def measure_in_turn(bench, name, targets, settings, seconds=None):
