@@ -29,6 +29,12 @@
     X(buffer_mb, "FAAS_BUFFER_MB", 1024, 16, 65536, "memory for bodies and answers under way, in MiB")       \
     X(memory_max_mb, "FAAS_MEMORY_MAX_MB", 1024, 16, 4096, "largest memory_mb of a function")                \
     X(timeout_max_ms, "FAAS_TIMEOUT_MAX_MS", 900000, 10, 86400000, "largest timeout_ms of a function")       \
+    X(cpu_max_ms, "FAAS_CPU_MAX_MS", 86400000, 1, 86400000, "largest cpu_ms of a function")                  \
+    X(output_max_mb, "FAAS_OUTPUT_MAX_MB", 256, 1, 256, "largest output_mb of a function")                   \
+    X(tmp_max_mb, "FAAS_TMP_MAX_MB", 4096, 0, 4096, "largest tmp_mb of a function")                          \
+    X(forks_max, "FAAS_FORKS_MAX", 1024, 1, 1024, "largest 'processes' of a function")                       \
+    X(concurrency_max, "FAAS_CONCURRENCY_MAX", 10000, 1, 10000, "largest concurrency of a function")         \
+    X(queue_max, "FAAS_QUEUE_MAX", 1024, 1, 65536, "largest queue of a function")                            \
     X(processes_per_function, "FAAS_PROCESSES", 4, 1, 256,                                                   \
       "Node.js or Python processes a function may have")                                                     \
     X(processes_max, "FAAS_PROCESSES_MAX", -1, 1, 4096,                                                      \

@@ -36,4 +36,6 @@
     X(ERR_STORAGE_FULL, 507, "storage_full", 8, "no room left on the disk")                                  \
     X(ERR_IO, 500, "io", 1, "a system call failed; sys_errno says how")                                      \
     X(ERR_ARTEFACT, 500, "artefact", 1, "native code is damaged or from another engine: rebuild it")         \
-    X(ERR_ABANDONED, 499, "abandoned", 1, "the client went away before the call was sent to a worker")
+    X(ERR_ABANDONED, 499, "abandoned", 1, "the client went away before the call was sent to a worker")       \
+    X(ERR_CPU, 504, "cpu", 6, "the function used more CPU time than its limit")                              \
+    X(ERR_SECRETS, 500, "secrets", 1, "the function's secrets cannot be opened: no key, or another one")

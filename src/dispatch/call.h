@@ -49,6 +49,7 @@ struct call {
     uint8_t attempts;                /* how often it was sent to a worker */
     bool cold;                       /* a process was started for it */
     bool http;                       /* status and headers of the answer are used */
+    uint32_t timeout_ms;             /* SENT, RUNNING: as it was when it was sent */
     uint64_t id;                     /* unique while the gateway lives; never 0; below 2^62 */
     struct storage_version *version; /* one reference held from submit to answer */
     struct call_bytes head;          /* of the CALL frame */

@@ -89,12 +89,7 @@ void dispatch_forget(struct dispatch *dispatch, struct storage_version *version)
     if (!function)
         return;
     version->runtime_data = NULL;
-    const struct frame_header header = {.type = FRAME_UNLOAD, .format = FRAME_FORMAT, .key = version->key};
-    for (uint32_t i = 0; i < dispatch->worker_count; i++)
-        if (dispatch->wasm[i] && (function->loaded_mask >> i & 1)) {
-            link_send(dispatch->wasm[i], &header, (struct call_bytes){0}, (struct call_bytes){0});
-            dispatch_mark_dirty(dispatch, dispatch->wasm[i]);
-        }
+    wasm_unload(dispatch, function);
     if (function->all_prev)
         function->all_prev->all_next = function->all_next;
     else
@@ -193,8 +188,8 @@ void dispatch_submit(struct dispatch *dispatch, struct call *call) {
         sweep_arm(dispatch);
         return;
     }
-    if (function->queued >= dispatch->config.queue_max) {
-        dispatch_fail(dispatch, call, ERR_LIMITED, "the function's queue is full");
+    if (function->queued >= call->version->meta.limits.queue) {
+        dispatch_fail(dispatch, call, ERR_LIMITED, "the function's queue is full (queue)");
         return;
     }
     if (dispatch->queued >= dispatch->config.queue_all_max) {
@@ -275,6 +270,7 @@ void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct cal
     dispatch->in_flight++;
     call->attempts++;
     call->running_ns = 0;
+    call->timeout_ms = call->version->meta.limits.timeout_ms;
     call->sent_ns = loop_now_ns(dispatch->loop);
     call_move(call, CALL_SENT);
 }
@@ -430,13 +426,7 @@ void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version
     struct dispatch_function *function = version->runtime_data;
     if (!function)
         return;
-    const struct frame_header header = {.type = FRAME_UNLOAD, .format = FRAME_FORMAT, .key = version->key};
-    for (uint32_t i = 0; i < dispatch->worker_count; i++)
-        if (dispatch->wasm[i] && (function->loaded_mask >> i & 1)) {
-            link_send(dispatch->wasm[i], &header, (struct call_bytes){0}, (struct call_bytes){0});
-            dispatch_mark_dirty(dispatch, dispatch->wasm[i]);
-        }
-    function->loaded_mask = 0;
+    wasm_unload(dispatch, function);
     function->blocked = false;
     if (rebuilt)
         wasm_list(dispatch, function);
@@ -451,6 +441,16 @@ void dispatch_retire(struct storage_version *version) {
         return;
     function->retired = true;
     processes_retire(function);
+}
+
+void dispatch_renew(struct dispatch *dispatch, struct storage_version *version) {
+    struct dispatch_function *function = version->runtime_data;
+    if (!function)
+        return;
+    if (version->meta.wasm)
+        wasm_renew(dispatch, function);
+    else
+        processes_renew(function);
 }
 
 void dispatch_drain(struct dispatch *dispatch) {

@@ -33,8 +33,7 @@ struct dispatch_config {
     const char *run_dir;
     enum policy_strategy strategy;                  /* until the balancer says otherwise */
     uint32_t queue_ms;                              /* how long a call may wait for a worker */
-    uint32_t queue_max;                             /* calls that may wait per function */
-    uint32_t queue_all_max;                         /* … in all */
+    uint32_t queue_all_max;                         /* calls that may wait in all */
     uint32_t processes_per_function, processes_max; /* of Node.js and Python */
     dispatch_on_log *on_log;
     dispatch_on_artefact *on_artefact;
@@ -59,6 +58,11 @@ void dispatch_expect(struct dispatch *dispatch, enum runtime runtime);
 void dispatch_warm(struct dispatch *dispatch, struct storage_version *version);
 /* The version is no longer current: its processes end when they are idle. */
 void dispatch_retire(struct storage_version *version);
+enum { DISPATCH_RENEW_MS = 5 };
+/* What the version's calls get beside their request has changed: its limits, its variables. Calls that start
+ * from DISPATCH_RENEW_MS later on have it as it is now; those of plain scripts that were sent before keep
+ * what was. */
+void dispatch_renew(struct dispatch *dispatch, struct storage_version *version);
 /* The version's last reference is gone: releases what belongs to it (storage's release callback). */
 void dispatch_forget(struct dispatch *dispatch, struct storage_version *version);
 

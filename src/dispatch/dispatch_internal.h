@@ -60,6 +60,7 @@ struct load {
 struct dispatch_start {              /* a process that the server was asked for */
     uint32_t request;                /* 0 = free */
     struct storage_version *version; /* referenced */
+    struct limits limits;            /* that it was asked for with */
 };
 
 struct dispatch {
@@ -140,6 +141,10 @@ void wasm_unlist(struct dispatch *dispatch, struct dispatch_function *function);
 void wasm_after_answer(struct dispatch *dispatch, struct link *link);
 void wasm_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void wasm_retire(struct dispatch *dispatch, struct link *link);
+/* Every worker forgets the function; its next call brings the LOAD again. */
+void wasm_unload(struct dispatch *dispatch, struct dispatch_function *function);
+/* The same, and no call starts any more that was sent before. */
+void wasm_renew(struct dispatch *dispatch, struct dispatch_function *function);
 void wasm_retire_orphans(struct dispatch *dispatch);
 void wasm_close_all(struct dispatch *dispatch); /* the end: calls in flight are answered with ERR_DRAINING */
 void wasm_publish(struct dispatch *dispatch, struct link *link);
@@ -154,6 +159,8 @@ void processes_after_answer(struct dispatch *dispatch, struct link *link);
 void processes_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void processes_retire(struct dispatch_function *function);
 void processes_retire_all(struct dispatch *dispatch);
+/* The function's processes end, and calls that they have not started go to new ones. */
+void processes_renew(struct dispatch_function *function);
 void processes_close_all(struct dispatch *dispatch); /* as wasm_close_all */
 void processes_give_back(struct link *link);         /* one without a call: it ends by itself */
 /* windows.c */
@@ -169,12 +176,15 @@ void windows_take_answer(struct link *link, const struct frame *frame);
 bool windows_take_skip(struct link *link, const struct frame *frame);
 /* A call has been running for a while: it is to hold up no other. */
 void windows_unblock(struct link *link);
+/* Calls that the process has not started are not to start; windows_end_withdrawal takes them back. */
+void windows_withdraw(struct link *link);
 void windows_end_withdrawal(struct dispatch *dispatch, struct link *link);
 /* starts.c */
 bool starts_serve_one_call(const struct storage_version *version);               /* each of its processes */
 void starts_grow(struct dispatch *dispatch, struct dispatch_function *function); /* it has calls that wait */
 /* The version whose start this request was, with its reference, or NULL. */
-struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request);
+/* *ret_stale: its limits have changed since it was asked for. */
+struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request, bool *ret_stale);
 void starts_forget_all(struct dispatch *dispatch);
 void starts_failed(struct dispatch *dispatch, const struct message *message);
 void starts_sweep(struct dispatch *dispatch, uint64_t now_ns);

@@ -221,7 +221,8 @@ static bool processes_load(struct dispatch *dispatch, struct link *link, struct 
 void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds) {
     struct err err;
     struct link *link;
-    struct storage_version *version = starts_take(dispatch, message->request);
+    bool stale;
+    struct storage_version *version = starts_take(dispatch, message->request, &stale);
     if (link_open(dispatch->loop, &processes_handlers, message, fds, &link, &err) != 0) {
         log_event("process %d: %s", message->pid, err.msg);
         if (version)
@@ -252,7 +253,7 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     dispatch->process_total++;
     sweep_arm(dispatch);
     bool wanted = function->queue_head && dispatch_may_run(function);
-    if (link->single && !wanted) {
+    if (stale || (link->single && !wanted)) {
         processes_close(dispatch, link);
         return;
     }
@@ -308,6 +309,19 @@ void processes_retire_all(struct dispatch *dispatch) {
         processes_retire_link(link);
 }
 
+void processes_renew(struct dispatch_function *function) {
+    for (struct link *link = function->processes; link; link = link->next) {
+        if (link->script || link->exited || link->kill_code)
+            continue;
+        bool busy = link->in_flight > 0;
+        if (!busy)
+            processes_retire_link(link);
+        link->retiring = true;
+        if (busy)
+            windows_withdraw(link);
+    }
+}
+
 /* ---- the clock ---- */
 
 static void processes_kill(struct dispatch *dispatch, struct link *link, int code) {
@@ -320,10 +334,9 @@ static void processes_kill(struct dispatch *dispatch, struct link *link, int cod
 
 static void processes_sweep_running(struct dispatch *dispatch, struct link *link, struct call *call,
                                     uint64_t now_ns) {
-    uint64_t timeout_ms = link->function->version->meta.limits.timeout_ms;
     if (!call->running_ns)
         call->running_ns = now_ns;
-    else if (now_ns - call->running_ns > timeout_ms * CLOCK_NS_PER_MS)
+    else if (now_ns - call->running_ns > call->timeout_ms * CLOCK_NS_PER_MS)
         processes_kill(dispatch, link, ERR_TIMEOUT);
     else
         windows_unblock(link);

@@ -21,6 +21,7 @@ static bool starts_ask(struct dispatch *dispatch, struct dispatch_function *func
             return false; /* the server is away */
         start->request = dispatch->next_request;
         start->version = function->version;
+        start->limits = function->version->meta.limits;
         storage_ref(start->version);
         function->starting++;
         dispatch->starting++;
@@ -71,10 +72,12 @@ void starts_grow(struct dispatch *dispatch, struct dispatch_function *function) 
     }
 }
 
-struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request) {
+struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request, bool *ret_stale) {
     for (int i = 0; request && i < DISPATCH_STARTS_MAX; i++)
         if (dispatch->starts[i].request == request) {
             struct storage_version *version = dispatch->starts[i].version;
+            *ret_stale =
+                memcmp(&dispatch->starts[i].limits, &version->meta.limits, sizeof(struct limits)) != 0;
             dispatch->starts[i] = (struct dispatch_start){0};
             ((struct dispatch_function *)version->runtime_data)->starting--;
             dispatch->starting--;
@@ -86,7 +89,8 @@ struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request)
 void starts_forget_all(struct dispatch *dispatch) {
     for (int i = 0; i < DISPATCH_STARTS_MAX; i++)
         if (dispatch->starts[i].request) {
-            struct storage_version *version = starts_take(dispatch, dispatch->starts[i].request);
+            struct storage_version *version =
+                starts_take(dispatch, dispatch->starts[i].request, &(bool){false});
             storage_unref(dispatch->config.storage, version);
         }
 }
@@ -159,7 +163,7 @@ void starts_sweep(struct dispatch *dispatch, uint64_t now_ns) {
 }
 
 void starts_failed(struct dispatch *dispatch, const struct message *message) {
-    struct storage_version *version = starts_take(dispatch, message->request);
+    struct storage_version *version = starts_take(dispatch, message->request, &(bool){false});
     if (!version)
         return;
     struct dispatch_function *function = version->runtime_data;

@@ -133,13 +133,15 @@ void wasm_pump(struct dispatch *dispatch) {
 
 /* ---- workers come and go ---- */
 
-/* Takes back every call that the worker has not started; those that it had, it keeps. */
-static void wasm_withdraw(struct dispatch *dispatch, struct link *link) {
+/* Takes back every call that the worker has not started; those that it had, it keeps. `of`: only calls of
+ * that function, or NULL. */
+static void wasm_withdraw(struct dispatch *dispatch, struct link *link, const struct dispatch_function *of) {
     struct call *taken[LINK_WINDOW];
     unsigned count = 0;
     for (unsigned slot = 0; slot < LINK_WINDOW; slot++) {
         struct call *call = link->slots[slot];
-        if (!call || !page_move(link->page, slot, call->id, PAGE_SENT, PAGE_WITHDRAWN))
+        if (!call || (of && call->version != of->version) ||
+            !page_move(link->page, slot, call->id, PAGE_SENT, PAGE_WITHDRAWN))
             continue;
         unsigned at = count++;
         for (; at > 0 && taken[at - 1]->id < call->id; at--)
@@ -186,9 +188,27 @@ void wasm_retire(struct dispatch *dispatch, struct link *link) {
     if (dispatch->retiring)
         dispatch->retiring->prev = link;
     dispatch->retiring = link;
-    wasm_withdraw(dispatch, link);
+    wasm_withdraw(dispatch, link, NULL);
     if (link->in_flight == 0)
         wasm_close(dispatch, link);
+}
+
+void wasm_unload(struct dispatch *dispatch, struct dispatch_function *function) {
+    const struct frame_header header = {
+        .type = FRAME_UNLOAD, .format = FRAME_FORMAT, .key = function->version->key};
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i] && (function->loaded_mask >> i & 1)) {
+            link_send(dispatch->wasm[i], &header, (struct call_bytes){0}, (struct call_bytes){0});
+            dispatch_mark_dirty(dispatch, dispatch->wasm[i]);
+        }
+    function->loaded_mask = 0;
+}
+
+void wasm_renew(struct dispatch *dispatch, struct dispatch_function *function) {
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        if (dispatch->wasm[i] && (function->loaded_mask >> i & 1))
+            wasm_withdraw(dispatch, dispatch->wasm[i], function);
+    wasm_unload(dispatch, function);
 }
 
 void wasm_retire_orphans(struct dispatch *dispatch) {
@@ -201,7 +221,7 @@ void wasm_retire_orphans(struct dispatch *dispatch) {
 static void wasm_on_end(struct link *link, const struct err *err) {
     struct dispatch *dispatch = link->owner;
     link_kill(link); /* it may only have broken its framing */
-    wasm_withdraw(dispatch, link);
+    wasm_withdraw(dispatch, link, NULL);
     int code = link->kill_code ? link->kill_code : err->code == ERR_BAD_ANSWER ? ERR_BAD_ANSWER : ERR_CRASH;
     const char *error =
         code == ERR_TIMEOUT ? "the function ran out of time" : "the worker died during the call";
@@ -298,7 +318,7 @@ static void wasm_sweep_link(struct dispatch *dispatch, struct link *link, uint64
         if (!sweep_has_started(call, now_ns) || !seen_ns)
             continue;
         running = true;
-        uint64_t limit_ms = (uint64_t)call->version->meta.limits.timeout_ms + DISPATCH_GRACE_MS;
+        uint64_t limit_ms = (uint64_t)call->timeout_ms + DISPATCH_GRACE_MS;
         if (now_ns - seen_ns > limit_ms * CLOCK_NS_PER_MS && !link->kill_code) {
             log_event("worker %u (pid %d) is over the deadline of '%s': killed", link->worker, link->pid,
                       call->version->meta.name);
@@ -311,7 +331,7 @@ static void wasm_sweep_link(struct dispatch *dispatch, struct link *link, uint64
         return;
     link->busy = true;
     wasm_publish(dispatch, link);
-    wasm_withdraw(dispatch, link);
+    wasm_withdraw(dispatch, link, NULL);
 }
 
 void wasm_sweep(struct dispatch *dispatch, uint64_t now_ns) {

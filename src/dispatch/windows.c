@@ -130,8 +130,11 @@ void windows_unblock(struct link *link) {
     link->busy = true;
     link->function->calm = DISPATCH_CALM;
     link_take_outbox(link);
-    if (link->in_flight < 2 || link->withdrawn_ns)
-        return;
+    if (link->in_flight >= 2 && !link->withdrawn_ns)
+        windows_withdraw(link);
+}
+
+void windows_withdraw(struct link *link) {
     link->withdrawn = link->sent;
     atomic_store(&link->page->withdrawn, link->withdrawn);
     link->withdrawn_ns = clock_now_ns();
@@ -142,4 +145,6 @@ void windows_end_withdrawal(struct dispatch *dispatch, struct link *link) {
         return;
     link->withdrawn_ns = 0;
     windows_take_back(dispatch, link, link->withdrawn, false);
+    if (link->retiring && link->in_flight == 0 && !link->exited)
+        processes_give_back(link);
 }

@@ -1,6 +1,5 @@
 /* Deploy: reserve the name, build in a stage, publish, list. The loop goes on serving meanwhile: the build is
  * a process of its own, the disk is on the jobs' thread. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,68 +25,9 @@ struct deploy {
 
 /* ---- parameters ---- */
 
-static int deploy_parse_number(const char *name, const char *text, int64_t min, int64_t max,
-                               uint32_t *ret_value, struct err *err) {
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (end == text || *end || errno)
-        return err_set(err, ERR_BAD_REQUEST, "%s=%s is not a whole number", name, text);
-    if (value < min || value > max)
-        return err_set(err, ERR_BAD_REQUEST, "%s=%s is outside of %lld to %lld, the cap of this server", name,
-                       text, (long long)min, (long long)max);
-    *ret_value = (uint32_t)value;
-    return 0;
-}
-
-static int deploy_parse_limits(const struct config *config, struct http_slice query,
-                               struct limits *ret_limits, struct err *err) {
-    char text[64];
-    int rc;
-    *ret_limits = LIMITS_DEFAULTS;
-    if (ret_limits->timeout_ms > config->timeout_max_ms)
-        ret_limits->timeout_ms = (uint32_t)config->timeout_max_ms;
-    if (ret_limits->memory_mb > config->memory_max_mb)
-        ret_limits->memory_mb = (uint32_t)config->memory_max_mb;
-#define DEPLOY_LIMIT(field, fallback, min, max, unit, doc)                                                   \
-    if ((rc = http_query_get(query, #field, text, sizeof text, err)) < 0)                                    \
-        return rc;                                                                                           \
-    if (rc > 0) {                                                                                            \
-        int64_t cap = strcmp(#field, "timeout_ms") == 0  ? config->timeout_max_ms                            \
-                      : strcmp(#field, "memory_mb") == 0 ? config->memory_max_mb                             \
-                                                         : (max);                                            \
-        if ((rc = deploy_parse_number(#field, text, (min), cap, &ret_limits->field, err)) < 0)               \
-            return rc;                                                                                       \
-    }
-    LIMITS_TABLE(DEPLOY_LIMIT)
-#undef DEPLOY_LIMIT
-    return 0;
-}
-
 static int deploy_check_known(struct http_slice query, struct err *err) {
-    static const char *const known[] = {"name", "lang", "http", "isolation",
-#define DEPLOY_NAME(field, fallback, min, max, unit, doc) #field,
-                                        LIMITS_TABLE(DEPLOY_NAME)
-#undef DEPLOY_NAME
-    };
-    const char *at = query.data, *end = query.data + query.len;
-    while (at < end) {
-        const char *stop = memchr(at, '&', (size_t)(end - at));
-        stop = stop ? stop : end;
-        const char *equals = memchr(at, '=', (size_t)(stop - at));
-        size_t len = (size_t)((equals ? equals : stop) - at);
-        bool found = len == 0;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-            found |= strlen(known[i]) == len && memcmp(known[i], at, len) == 0;
-        if (!found)
-            return err_set(err, ERR_BAD_REQUEST,
-                           "unknown parameter '%.*s'; known: name, lang, http, isolation, timeout_ms, "
-                           "memory_mb, concurrency, "
-                           "output_mb, processes, tmp_mb",
-                           (int)(len < 32 ? len : 32), at);
-        at = stop + 1;
-    }
-    return 0;
+    static const char *const known[] = {"name", "lang", "http", "isolation", NULL};
+    return limits_check_known(query, known, err);
 }
 
 static int deploy_parse_lang(const char *lang, struct storage_meta *meta, struct err *err) {
@@ -139,8 +79,10 @@ static int deploy_parse(struct gateway *gateway, const struct http_request *http
         rc = deploy_need(http->query, "lang", lang, sizeof lang, err);
     if (rc == 0)
         rc = deploy_parse_lang(lang, ret_meta, err);
-    if (rc == 0)
-        rc = deploy_parse_limits(gateway->config, http->query, &ret_meta->limits, err);
+    if (rc == 0) {
+        limits_set_defaults(gateway->config, &ret_meta->limits);
+        rc = limits_parse(gateway->config, http->query, &ret_meta->limits, err);
+    }
     if (rc == 0)
         rc = deploy_parse_isolation(http->query, ret_meta, err);
     if (rc != 0)
@@ -311,8 +253,11 @@ void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *
 static void deploy_end_rebuild(struct deploy *deploy, bool rebuilt) {
     struct gateway *gateway = deploy->gateway;
     struct storage_version *version = deploy->version;
-    if (rebuilt)
+    if (rebuilt) {
+        struct limits limits = version->meta.limits; /* which may have changed meanwhile */
         version->meta = deploy->meta;
+        version->meta.limits = limits;
+    }
     log_event("native code of '%s' %s", version->meta.id,
               rebuilt              ? "was made again"
               : deploy->err.msg[0] ? deploy->err.msg

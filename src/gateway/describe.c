@@ -18,6 +18,17 @@ static void describe_number(struct buf *body, const char *key, uint64_t number) 
     buf_append_u64(body, number);
 }
 
+void describe_limits(struct buf *body, const struct limits *limits) {
+    const char *before = "\"limits\":{\"";
+#define DESCRIBE_LIMIT(field, fallback, min, max, unit, doc)                                                 \
+    buf_append_str(body, before);                                                                            \
+    describe_number(body, #field "\":", limits->field);                                                      \
+    before = ",\"";
+    LIMITS_TABLE(DESCRIBE_LIMIT)
+#undef DESCRIBE_LIMIT
+    DESCRIBE_LITERAL(body, "}");
+}
+
 /* No formatting: the list may have ten thousand of them, and the loop waits for it. */
 static void describe_fields(struct buf *body, const struct storage_version *version) {
     const struct storage_meta *meta = &version->meta;
@@ -38,14 +49,8 @@ static void describe_fields(struct buf *body, const struct storage_version *vers
         describe_number(body, ",\"last_call\":", stats->last_call_s);
     else
         DESCRIBE_LITERAL(body, ",\"last_call\":null");
-    const char *before = ",\"limits\":{\"";
-#define DESCRIBE_LIMIT(field, fallback, min, max, unit, doc)                                                 \
-    buf_append_str(body, before);                                                                            \
-    describe_number(body, #field "\":", meta->limits.field);                                                 \
-    before = ",\"";
-    LIMITS_TABLE(DESCRIBE_LIMIT)
-#undef DESCRIBE_LIMIT
-    DESCRIBE_LITERAL(body, "}");
+    DESCRIBE_LITERAL(body, ",");
+    describe_limits(body, &meta->limits);
 }
 
 void describe_function(struct gateway *gateway, struct http_conn *conn, struct storage_version *version) {

@@ -34,7 +34,6 @@ static int gateway_open_dispatch(struct gateway *gateway, struct err *err) {
         .storage = gateway->storage,
         .run_dir = gateway->config->run_dir,
         .queue_ms = (uint32_t)gateway->config->queue_ms,
-        .queue_max = 1024,
         .queue_all_max = 16384,
         .processes_per_function = (uint32_t)gateway->config->processes_per_function,
         .processes_max = (uint32_t)gateway->config->processes_max,

@@ -74,10 +74,26 @@ void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_r
 void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *name);
 void deploy_rebuild(void *context, struct storage_version *version); /* dispatch_on_artefact */
 
+/* limits.c */
+/* Those of a function that asks for none: never above the server's caps. */
+void limits_set_defaults(const struct config *config, struct limits *ret_limits);
+/* Sets those that the query names, the others stay. ERR_BAD_REQUEST names the parameter, and the cap. */
+int limits_parse(const struct config *config, struct http_slice query, struct limits *limits,
+                 struct err *err);
+/* ERR_BAD_REQUEST for the first parameter that is neither a limit nor in `others` (ended by NULL). */
+int limits_check_known(struct http_slice query, const char *const *others, struct err *err);
+
 /* describe.c */
 void describe_function(struct gateway *gateway, struct http_conn *conn, struct storage_version *version);
 void describe_list(struct gateway *gateway, struct http_conn *conn);
 void describe_workers(struct gateway *gateway, struct http_conn *conn);
+/* Appends "limits":{…} */
+void describe_limits(struct buf *body, const struct limits *limits);
+
+/* change.c */
+/* PATCH /function/NAME: limits, without new code. */
+void change_limits(struct gateway *gateway, struct http_conn *conn, struct http_request *http,
+                   struct storage_version *version);
 
 /* metrics.c */
 void metrics_route(struct gateway *gateway, struct http_conn *conn);

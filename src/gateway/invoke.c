@@ -36,6 +36,19 @@ static void invoke_name_call(struct request *request, const struct http_request 
     *at = '\0';
 }
 
+/* False: answered. */
+static bool invoke_fits(struct gateway *gateway, struct http_conn *conn, const struct http_request *http,
+                        const struct storage_version *version) {
+    uint32_t limit_kb = version->meta.limits.payload_kb;
+    if (limit_kb == 0 || http->body.len <= (size_t)limit_kb << 10)
+        return true;
+    struct err err;
+    err_set(&err, ERR_TOO_LARGE, "the body has %zu bytes; payload_kb of '%s' is %u", http->body.len,
+            version->meta.name, limit_kb);
+    respond_err(gateway, conn, &err);
+    return false;
+}
+
 static struct request *invoke_prepare(struct gateway *gateway, struct http_conn *conn,
                                       const struct http_request *http, struct storage_version *version) {
     struct request *request = http_conn_context(conn);
@@ -63,6 +76,8 @@ void invoke_by_query(struct gateway *gateway, struct http_conn *conn, struct htt
         respond_no_function(gateway, conn, invoke_text(name));
         return;
     }
+    if (!invoke_fits(gateway, conn, http, version))
+        return;
     struct request *request = invoke_prepare(gateway, conn, http, version);
     request->envelope = true;
     static const char prefix[] = "FAAS_CALL_ID=";
@@ -172,6 +187,8 @@ void invoke_by_path(struct gateway *gateway, struct http_conn *conn, struct http
         respond_no_function(gateway, conn, name);
         return;
     }
+    if (!invoke_fits(gateway, conn, http, version))
+        return;
     struct request *request = invoke_prepare(gateway, conn, http, version);
     request->call.http = true;
     if (!invoke_build_head(request, http, prefix, rest)) {

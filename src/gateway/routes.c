@@ -131,15 +131,18 @@ static void routes_function(struct gateway *gateway, struct http_conn *conn, str
         routes_delete(gateway, conn, name);
         return;
     }
-    if (!routes_method_is(request, "GET")) {
-        routes_wrong_method(conn, "GET, POST, DELETE");
+    bool patch = routes_method_is(request, "PATCH");
+    if (!patch && !routes_method_is(request, "GET")) {
+        routes_wrong_method(conn, "GET, POST, PATCH, DELETE");
         return;
     }
     struct storage_version *version = storage_find(gateway->storage, name.data, name.len);
-    if (version)
-        describe_function(gateway, conn, version);
-    else
+    if (!version)
         respond_no_function(gateway, conn, name);
+    else if (patch)
+        change_limits(gateway, conn, request, version);
+    else
+        describe_function(gateway, conn, version);
 }
 
 /* /fn/NAME, /fn/NAME/any/path */

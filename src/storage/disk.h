@@ -11,6 +11,7 @@
 #include "storage/storage.h"
 
 #define DISK_META_FILE "metadata.json"
+#define DISK_META_NEXT ".metadata.next" /* beside it, until it is whole */
 #define DISK_NAMES_DIR "names"
 #define DISK_STAGE_PREFIX ".stage-"
 #define DISK_NEXT_PREFIX ".next-" /* in names/: a link that is about to be renamed over another */

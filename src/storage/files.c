@@ -108,6 +108,18 @@ int files_write(int at_fd, const char *name, const void *data, size_t len, struc
     return files_sync(fd, name, err);
 }
 
+int files_replace(int at_fd, const char *name, const char *next, const void *data, size_t len,
+                  struct err *err) {
+    int rc = files_write(at_fd, next, data, len, err);
+    if (rc == 0 && renameat(at_fd, next, at_fd, name) != 0)
+        rc = err_sys(err, "cannot replace '%s'", name);
+    if (rc != 0) {
+        unlinkat(at_fd, next, 0);
+        return rc;
+    }
+    return files_sync(at_fd, "a directory", err);
+}
+
 int files_sync(int fd, const char *what, struct err *err) {
     return fsync(fd) == 0 ? 0 : err_sys(err, "cannot bring '%s' to the disk", what);
 }

@@ -26,6 +26,10 @@ int files_open(int at_fd, const char *name, int *ret_fd, size_t *ret_size, struc
 int files_read(int at_fd, const char *name, size_t max, struct buf *ret_bytes, struct err *err);
 /* A new file (0600) in place of what has the name, on the disk when this returns. */
 int files_write(int at_fd, const char *name, const void *data, size_t len, struct err *err);
+/* The same of a file that may be there and is read meanwhile: it has the old contents or the new ones,
+ * whatever happens. `next` is a name in the same directory for the time until they are whole. */
+int files_replace(int at_fd, const char *name, const char *next, const void *data, size_t len,
+                  struct err *err);
 int files_sync(int fd, const char *what, struct err *err);
 
 /* Every entry but "." and "..": a negative result ends the walk and is returned. The callback may remove

@@ -237,9 +237,13 @@ static int publish_replace(const struct disk *disk, const char *stage, const str
     MEM_CLOSE_FD int stage_fd = -1;
     MEM_CLOSE_FD int version_fd = -1;
     size_t ignored;
+    struct storage_meta there, next = *meta;
+    struct err unreadable;
+    if (disk_read_meta(disk, meta->id, &there, &unreadable) == 0)
+        next.limits = there.limits;
     int rc = files_open_dir(disk->dir_fd, stage, &stage_fd, err);
     if (rc == 0)
-        rc = publish_write_meta(stage_fd, meta, err);
+        rc = publish_write_meta(stage_fd, &next, err);
     if (rc == 0)
         rc = publish_settle_file(stage_fd, "code.cwasm", &ignored, err);
     if (rc == 0)
@@ -263,5 +267,22 @@ int storage_replace_native(struct storage *storage, const char *stage, const str
     int rc = meta->wasm ? publish_replace(disk, stage_name, meta, err)
                         : err_set(err, ERR_INTERNAL, "'%s' has no native code", meta->id);
     publish_drop(disk, stage_name);
+    return rc;
+}
+
+int storage_read_meta(const struct storage *storage, const char *id, struct storage_meta *ret_meta,
+                      struct err *err) {
+    return disk_read_meta(&storage->disk, id, ret_meta, err);
+}
+
+int storage_write_meta(struct storage *storage, const struct storage_meta *meta, struct err *err) {
+    MEM_CLOSE_FD int fd = -1;
+    struct buf json = {0};
+    int rc = storage_meta_encode(meta, &json, err);
+    if (rc == 0)
+        rc = files_open_dir(storage->disk.dir_fd, meta->id, &fd, err);
+    if (rc == 0)
+        rc = files_replace(fd, DISK_META_FILE, DISK_META_NEXT, json.data, json.len, err);
+    buf_fini(&json);
     return rc;
 }

@@ -151,9 +151,17 @@ int storage_publish(struct storage *storage, const char *stage, const struct sto
  * storage_publish. ERR_NOT_FOUND when there was neither. */
 int storage_erase(struct storage *storage, const char *name, struct err *err);
 /* Replaces code.cwasm and metadata.json of a version that is there (native code rebuilt): from a stage, by
- * rename; the stage is gone after. Any thread. The loop's thread puts *meta into the version's meta then. */
+ * rename; the stage is gone after. Limits stay as they are on the disk. Any thread. The loop's thread puts
+ * what has changed into the version's meta then. */
 int storage_replace_native(struct storage *storage, const char *stage, const struct storage_meta *meta,
                            struct err *err);
+
+/* What metadata.json of a version says now. Any thread. */
+int storage_read_meta(const struct storage *storage, const char *id, struct storage_meta *ret_meta,
+                      struct err *err);
+/* Replaces it, wholly or not at all. Any thread, one at a time with storage_replace_native. The loop's thread
+ * puts what has changed into the version's meta then. */
+int storage_write_meta(struct storage *storage, const struct storage_meta *meta, struct err *err);
 
 /* Lists what was published and makes it the name's current version. Ends the reservation. */
 struct storage_version *storage_index_add(struct storage *storage, const struct storage_meta *meta,

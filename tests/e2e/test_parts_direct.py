@@ -14,8 +14,9 @@ import pytest
 
 import faas
 
-MESSAGE = struct.Struct("<4BIIiIIii3I6I256s")
-LIMITS = {"timeout_ms": 10000, "memory_mb": 128, "concurrency": 0, "output_mb": 16, "processes": 64, "tmp_mb": 64}
+MESSAGE = struct.Struct("<4BIIiIIii3I9I256s")
+LIMITS = {"timeout_ms": 10000, "memory_mb": 128, "concurrency": 0, "output_mb": 16, "processes": 64, "tmp_mb": 64,
+          "cpu_ms": 0, "payload_kb": 0, "queue": 1024}
 ROLE_GATEWAY = 2
 NODE, PYTHON = 1, 2
 FRAME = struct.Struct("<IBBHQIIQ")

@@ -1,0 +1,257 @@
+"""Limits of a function: set at its deploy or later, capped by the server, shown, and the same in every runtime."""
+
+import json
+import os
+import threading
+import time
+
+import pytest
+
+import faas
+
+LIMITS = {"timeout_ms": 10000, "memory_mb": 128, "concurrency": 0, "output_mb": 16, "processes": 64, "tmp_mb": 64,
+          "cpu_ms": 0, "payload_kb": 0, "queue": 1024}  # fmt: skip
+OTHERS = {"timeout_ms": 1234, "memory_mb": 77, "concurrency": 3, "output_mb": 2, "processes": 9, "tmp_mb": 5,
+          "cpu_ms": 432, "payload_kb": 21, "queue": 17}  # fmt: skip
+
+ECHO = {
+    "c": '#include <stdio.h>\nint main(void) { int c; while ((c = getchar()) != EOF) putchar(c); return 0; }\n',
+    "js": "export default { async fetch(request) { return new Response(await request.text()); } };\n",
+    "python": "import sys\nprint(sys.stdin.read(), end='')\n",
+}
+
+
+def patch(function, **limits):
+    query = "&".join(f"{name}={value}" for name, value in limits.items())
+    return function.system.request("PATCH", f"/function/{function.name}?{query}")
+
+
+# --- set and shown ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ECHO)
+def test_defaults_and_what_was_set_are_shown(system, lang):
+    assert system.shared(ECHO[lang], lang).describe()["limits"] == LIMITS
+    function = system.deploy(ECHO[lang], lang, **OTHERS)
+    assert function.describe()["limits"] == OTHERS
+    listed = system.request("GET", "/functions").json["functions"]
+    assert next(f for f in listed if f["name"] == function.name)["limits"] == OTHERS
+
+
+@pytest.mark.parametrize("name, value", [
+    ("timeout_ms", 0), ("timeout_ms", 900001), ("memory_mb", 1025), ("concurrency", 10001), ("output_mb", 257),
+    ("output_mb", 0), ("processes", 0), ("processes", 1025), ("tmp_mb", 4097), ("cpu_ms", 86400001), ("cpu_ms", -1),
+    ("payload_kb", 16385), ("queue", 0), ("queue", 1025),
+])  # fmt: skip
+def test_value_outside_of_its_range_is_400_and_names_the_cap(system, name, value):
+    answer = system.try_deploy(ECHO["python"], "python", **{name: value})
+    answer.assert_error(400, "bad_request", f"{name}={value}", "FAAS_")
+    function = system.shared(ECHO["python"], "python")
+    patch(function, **{name: value}).assert_error(400, "bad_request", f"{name}={value}", "FAAS_")
+    assert function.describe()["limits"] == LIMITS
+
+
+@pytest.mark.parametrize("value", ["", "x", "1.5", "1e3", "0x10", "99999999999999999999"])
+def test_value_that_is_no_whole_number_is_400(system, value):
+    for name in LIMITS:
+        answer = system.try_deploy(ECHO["python"], "python", **{name: value})
+        answer.assert_error(400, "bad_request", f"{name}={value}")
+
+
+def test_unknown_limit_is_400_and_lists_the_known(system):
+    answer = system.try_deploy(ECHO["python"], "python", timeout=5)
+    answer.assert_error(400, "bad_request", "'timeout'", *LIMITS)
+    function = system.shared(ECHO["python"], "python")
+    patch(function, lang="c").assert_error(400, "bad_request", "'lang'", *LIMITS)
+
+
+CAPS = {"FAAS_TIMEOUT_MAX_MS": 5000, "FAAS_MEMORY_MAX_MB": 64, "FAAS_CONCURRENCY_MAX": 7, "FAAS_OUTPUT_MAX_MB": 3,
+        "FAAS_FORKS_MAX": 8, "FAAS_TMP_MAX_MB": 9, "FAAS_CPU_MAX_MS": 2000, "FAAS_BODY_MB": 1,
+        "FAAS_QUEUE_MAX": 11}  # fmt: skip
+CAPPED = {"timeout_ms": 5000, "memory_mb": 64, "concurrency": 7, "output_mb": 3, "processes": 8, "tmp_mb": 9,
+          "cpu_ms": 2000, "payload_kb": 1024, "queue": 11}  # fmt: skip
+
+
+def test_caps_of_the_server_are_settings(start_system):
+    system = start_system(**CAPS)
+    function = system.deploy(ECHO["python"], "python")
+    # "No limit" is the cap; the largest body is the server's affair already.
+    assert function.describe()["limits"] == {**CAPPED, "payload_kb": 0}
+    assert system.deploy(ECHO["python"], "python", **CAPPED).describe()["limits"] == CAPPED
+    for (name, cap), variable in zip(CAPPED.items(), CAPS, strict=True):
+        answer = system.try_deploy(ECHO["python"], "python", **{name: cap + 1})
+        answer.assert_error(400, "bad_request", f"{name}={cap + 1}", variable)
+    unlimited = system.deploy(ECHO["python"], "python", cpu_ms=0, concurrency=0)
+    assert unlimited.describe()["limits"]["cpu_ms"] == 2000 and unlimited.describe()["limits"]["concurrency"] == 7
+
+
+# --- changed without new code -----------------------------------------------------------------------------------------
+
+
+def test_change_keeps_version_and_the_other_limits(system):
+    function = system.deploy(ECHO["c"], "c", output_mb=2)
+    answer = patch(function, timeout_ms=777, queue=5)
+    assert answer.status == 200 and answer.json["id"] == function.id, answer
+    assert answer.json["limits"] == {**LIMITS, "output_mb": 2, "timeout_ms": 777, "queue": 5}
+    described = function.describe()
+    assert described["limits"] == answer.json["limits"] and described["version"] == 1
+    assert function.invoke("x").output == "x"
+
+
+def test_change_survives_a_restart_and_kill(start_system):
+    system = start_system()
+    function = system.deploy(ECHO["c"], "c")
+    assert patch(function, timeout_ms=777).status == 200
+    system.kill_all()
+    system.start()
+    assert function.describe()["limits"]["timeout_ms"] == 777
+    assert function.invoke("x").output == "x"
+
+
+def test_change_of_one_that_is_not_there(system):
+    system.request("PATCH", "/function/nobody?timeout_ms=5").assert_error(404, "not_found")
+
+
+def test_changes_at_the_same_time_are_all_kept(system):
+    function = system.deploy(ECHO["python"], "python")
+    names = [name for name in OTHERS if name != "queue"]
+    answers = faas.parallel(len(names), lambda i: patch(function, **{names[i]: OTHERS[names[i]]}))
+    assert [a.status for a in answers] == [200] * len(names), answers
+    assert function.describe()["limits"] == {**OTHERS, "queue": 1024}
+
+
+SLEEP = {
+    "c": "#include <time.h>\nint main(void) { struct timespec t = {0, 300000000}; nanosleep(&t, 0); return 0; }\n",
+    "js": "exports.handler = () => new Promise((done) => setTimeout(done, 300, 1));\n",
+    "python": "import time\ndef handler(event, context):\n    time.sleep(0.3)\n    return 1\n",
+}
+
+
+@pytest.mark.parametrize("lang", SLEEP)
+def test_changed_deadline_holds_for_calls_that_start_after_and_not_for_those_before(system, lang):
+    function = system.deploy(SLEEP[lang], lang)
+    assert function.invoke().status == 200
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(function.invoke()))
+    thread.start()
+    faas.wait_until(lambda: any(w["function"] == function.name and w["in_flight"] or w["state"] == "busy"
+                                for w in system.request("GET", "/workers").json["workers"]), 5, "call runs")  # fmt: skip
+    assert patch(function, timeout_ms=50).status == 200
+    function.invoke().assert_error(504, "timeout")
+    thread.join()
+    assert answers[0].status == 200, answers
+    assert patch(function, timeout_ms=5000).status == 200
+    assert function.invoke().status == 200
+
+
+def test_changed_memory_is_that_of_the_next_process(system):
+    source = "def handler(event, context):\n    return len(bytearray(int(event) << 20))\n"
+    function = system.deploy(source, "python", memory_mb=32)
+    function.invoke("60").assert_error(507, "oom")
+    assert patch(function, memory_mb=128).status == 200
+    assert function.invoke("60").output == str(60 << 20)
+    assert patch(function, memory_mb=32).status == 200
+    function.invoke("60").assert_error(507, "oom")
+
+
+# --- payload ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ECHO)
+def test_payload_over_its_limit_is_413_and_names_it(system, lang):
+    function = system.deploy(ECHO[lang], lang, payload_kb=4)
+    fits, over = "x" * 4096, "x" * 4097
+    assert function.invoke(fits).output == fits
+    function.invoke(over).assert_error(413, "too_large", "payload_kb", "4097", function.name)
+    answer = function.http("POST", "/", over)
+    answer.assert_error(413, "too_large", "payload_kb")
+    assert function.http("POST", "/", fits).body == fits.encode()
+    assert function.describe()["calls"] == 2
+
+
+# --- queue ------------------------------------------------------------------------------------------------------------
+
+
+def test_queue_over_its_length_is_429(system):
+    function = system.deploy(SLEEP["python"], "python", concurrency=1, queue=3)
+    function.invoke()
+    answers = faas.parallel(12, lambda i: function.invoke())
+    refused = [a for a in answers if a.status != 200]
+    assert 3 <= len(answers) - len(refused) <= 5, answers
+    for answer in refused:
+        answer.assert_error(429, "limit", "queue")
+        assert answer.header("Retry-After")
+
+
+# --- what a call has started ------------------------------------------------------------------------------------------
+
+# The grandchild is in a session of its own, its parent is gone, and it does not listen to SIGTERM.
+FLEE = """
+import os, signal, time
+def flee(after):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.execv('/bin/sleep', ['sleep', '%s'])
+        os._exit(0)
+    os.wait()
+    time.sleep(after)
+"""
+FLEERS = {
+    "handler": "def handler(event, context):\n    flee(30)\n",
+    "script": "flee(30)\n",
+}
+
+
+def sleepers(argument):
+    """Of the whole machine: who fled is perhaps nobody's descendant that we know."""
+    found = []
+    for proc in faas.all_procs():
+        if proc.comm == "sleep" and proc.state not in "ZX":
+            try:
+                with open(f"/proc/{proc.pid}/cmdline", "rb") as file:
+                    found += [proc.pid] * (argument.encode() in file.read().split(b"\0"))
+            except OSError:
+                pass
+    return found
+
+
+@pytest.mark.parametrize("entry", FLEERS)
+def test_deadline_takes_whoever_fled_into_a_session_of_its_own(system, entry):
+    argument = f"{1000 + os.getpid() % 9000}.{len(entry)}"
+    function = system.deploy(FLEE % argument + FLEERS[entry], "python", timeout_ms=700)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(function.invoke()))
+    thread.start()
+    faas.wait_until(lambda: sleepers(argument), 5, "the grandchild runs")
+    thread.join()
+    left = sleepers(argument)
+    answers[0].assert_error(504, "timeout")
+    assert not left, "alive when the 504 had arrived"
+
+
+def test_end_of_a_script_takes_whoever_fled(system):
+    argument = f"{1000 + os.getpid() % 9000}.99"
+    function = system.deploy(FLEE % argument + "flee(0)\nprint('done')\n", "python")
+    assert function.invoke().output == "done\n"
+    faas.wait_until(lambda: not sleepers(argument), 2, "the grandchild is gone")
+
+
+def test_helpers_of_a_handler_end_with_its_process(system):
+    """A handler's process serves further calls, and may keep helpers from one to the next; they end with it."""
+    argument = f"{1000 + os.getpid() % 9000}.98"
+    function = system.deploy(FLEE % argument + "def handler(event, context):\n    flee(0)\n    return 1\n", "python")
+    assert function.invoke().output == "1"
+    faas.wait_until(lambda: sleepers(argument), 5, "the helper runs")
+    assert function.delete().status == 204
+    faas.wait_until(lambda: not sleepers(argument), 5, "the helper is gone with its function")
+
+
+def test_isolated_handler_leaves_nobody_behind(system):
+    argument = f"{1000 + os.getpid() % 9000}.97"
+    source = FLEE % argument + "def handler(event, context):\n    flee(0)\n    return 1\n"
+    function = system.deploy(source, "python", isolation="call")
+    assert function.invoke().output == "1"
+    assert not sleepers(argument)
