@@ -50,6 +50,7 @@ struct call {
     bool cold;                       /* a process was started for it */
     bool http;                       /* status and headers of the answer are used */
     uint32_t timeout_ms;             /* SENT, RUNNING: as it was when it was sent */
+    uint32_t cpu_ms;                 /* the same; 0 = no limit */
     uint64_t id;                     /* unique while the gateway lives; never 0; below 2^62 */
     struct storage_version *version; /* one reference held from submit to answer */
     struct call_bytes head;          /* of the CALL frame */

@@ -271,6 +271,7 @@ void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct cal
     call->attempts++;
     call->running_ns = 0;
     call->timeout_ms = call->version->meta.limits.timeout_ms;
+    call->cpu_ms = call->version->meta.limits.cpu_ms;
     call->sent_ns = loop_now_ns(dispatch->loop);
     call_move(call, CALL_SENT);
 }

@@ -83,7 +83,7 @@ struct dispatch {
     struct link *retiring; /* list */
     struct link *dirty;    /* list: frames to write this turn */
     struct dispatch_start starts[DISPATCH_STARTS_MAX];
-    uint32_t next_request;
+    uint32_t next_request, usage_request;
     uint32_t process_total, starting, cores;
     uint32_t unwanted; /* bits of runtimes that the server was told no function needs */
     bool crowded;      /* processes: all are in use, see starts.c */
@@ -163,8 +163,16 @@ void processes_retire_all(struct dispatch *dispatch);
 void processes_renew(struct dispatch_function *function);
 void processes_close_all(struct dispatch *dispatch); /* as wasm_close_all */
 void processes_give_back(struct link *link);         /* one without a call: it ends by itself */
+void processes_kill(struct dispatch *dispatch, struct link *link, int code); /* why: see link.h, kill_code */
+
+/* cpu.c */
+/* The call has started, and has not been answered. */
+void cpu_watch(struct dispatch *dispatch, struct link *link, const struct call *call, uint64_t now_ns);
+void cpu_on_usage(struct dispatch *dispatch, const struct message *message);
+
 /* windows.c */
 struct call *windows_running(const struct link *link); /* the call that the process is running, or NULL */
+struct call *windows_first(const struct link *link);   /* that it was sent, of those that it has, or NULL */
 uint32_t windows_size(const struct dispatch_function *function); /* calls that a process may have at a time */
 struct link *windows_find(const struct dispatch_function *function); /* who takes a call, or NULL */
 void windows_send(struct dispatch *dispatch, struct link *link, struct call *call);
@@ -212,5 +220,6 @@ void load_publish(struct dispatch *dispatch, uint64_t now_ns);
 void peers_start(struct dispatch *dispatch);
 void peers_stop(struct dispatch *dispatch);
 bool peers_ask_process(struct dispatch *dispatch, struct storage_version *version, uint32_t request);
+bool peers_ask_usage(struct dispatch *dispatch, uint32_t worker, uint32_t request);
 
 #endif

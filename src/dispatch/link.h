@@ -29,6 +29,15 @@ struct link_handlers {
     link_on_text *on_text;
 };
 
+/* What is known of the CPU time of the call that runs; see cpu.c. */
+struct link_cpu {
+    uint64_t call_id;
+    uint32_t limit_ms, before_ms; /* before_ms: of the process when the call was first seen running */
+    uint32_t request;             /* that was asked last */
+    bool asked, known;
+    uint64_t due_ns; /* when to ask again */
+};
+
 struct link {
     const struct link_handlers *handlers; /* borrowed: static */
     struct loop *loop;                    /* borrowed */
@@ -69,6 +78,7 @@ struct link {
     uint64_t sent;     /* process: calls that were sent to it */
     uint64_t withdrawn, withdrawn_ns; /* process: what was written to its page, and when; 0 = taken back */
     uint32_t skips;                   /* process: SKIPPED frames that it owes for calls that went elsewhere */
+    struct link_cpu cpu;              /* process */
     struct dispatch_function *function; /* process: borrowed, its version is referenced */
     struct link *next, *prev;           /* the function's processes, or the retiring workers */
     struct link *all_next, *all_prev;   /* all processes */

@@ -71,6 +71,8 @@ static void peers_on_message(struct dispatch *dispatch, const struct message *me
         starts_failed(dispatch, message);
     else if (message->type == MESSAGE_SERVER_GONE)
         processes_gone(dispatch, message);
+    else if (message->type == MESSAGE_SERVER_USAGE)
+        cpu_on_usage(dispatch, message);
     else if (message->type == MESSAGE_SERVER_DRAINING)
         peers_server_drains(dispatch);
     else if (message->type == MESSAGE_SERVER_RETIRE)
@@ -168,6 +170,16 @@ bool peers_ask_process(struct dispatch *dispatch, struct storage_version *versio
                               .request = request,
                               .limits = version->meta.limits};
     snprintf(message.text, sizeof message.text, "%s", version->meta.name);
+    return dispatch->server_fd >= 0 && message_send(dispatch->server_fd, &message, NULL, 0, &err) == 0;
+}
+
+bool peers_ask_usage(struct dispatch *dispatch, uint32_t worker, uint32_t request) {
+    struct err err;
+    struct message message = {.type = MESSAGE_SERVER_MEASURE,
+                              .format = MESSAGE_FORMAT,
+                              .role = MESSAGE_ROLE_GATEWAY,
+                              .worker = worker,
+                              .request = request};
     return dispatch->server_fd >= 0 && message_send(dispatch->server_fd, &message, NULL, 0, &err) == 0;
 }
 

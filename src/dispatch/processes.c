@@ -59,15 +59,28 @@ static const char *processes_last_line(const struct link *link, size_t *ret_len)
     }
 }
 
+/* What we killed it for. */
+static void processes_explain_kill(const struct link *link, char *text, size_t size) {
+    const struct limits *limits = &link->function->version->meta.limits;
+    if (link->kill_code == ERR_TIMEOUT)
+        snprintf(text, size, "ran out of time after %u ms (timeout_ms)", limits->timeout_ms);
+    else if (link->kill_code == ERR_CPU)
+        snprintf(text, size, "used more than %u ms of CPU time (cpu_ms)", limits->cpu_ms);
+    else if (link->kill_code == ERR_OUTPUT)
+        snprintf(text, size, "printed more than %u MiB (output_mb)", limits->output_mb);
+    else
+        snprintf(text, size, "the process broke the protocol of its pipe");
+}
+
 int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code) {
     static char text[512]; /* valid until the next verdict: it is sent at once */
+    const struct limits *limits = &link->function->version->meta.limits;
     uint64_t word = atomic_load(&link->page->exit_status);
     int status = (int)(word & 0xffffffff);
     *ret_exit_code = 0;
     if (link->kill_code) {
-        *ret_error = link->kill_code == ERR_TIMEOUT  ? "the function ran out of time"
-                     : link->kill_code == ERR_OUTPUT ? "the function printed more than its limit"
-                                                     : "the process broke the protocol of its pipe";
+        processes_explain_kill(link, text, sizeof text);
+        *ret_error = text;
         return link->kill_code;
     }
     bool exited = (word >> 32) && WIFEXITED(status);
@@ -79,14 +92,15 @@ int process_verdict(const struct link *link, const char **ret_error, int *ret_ex
     const char *line = processes_last_line(link, &line_len);
     if (link->gone_code == ERR_OOM || strstr(link->tail, "heap out of memory") ||
         strncmp(line, "MemoryError", 11) == 0 || strstr(link->tail, "Array buffer allocation failed")) {
-        *ret_error = "the function ran out of memory";
+        snprintf(text, sizeof text, "out of memory: memory_mb is %u", limits->memory_mb);
+        *ret_error = text;
         return ERR_OOM;
     }
+    *ret_error = text;
     if (link->gone_code == ERR_PROCESSES) {
-        *ret_error = "the function started more processes than its limit";
+        snprintf(text, sizeof text, "started more processes than %u (processes)", limits->processes);
         return ERR_PROCESSES;
     }
-    *ret_error = text;
     if (!(word >> 32) || WIFSIGNALED(status)) {
         if (word >> 32)
             snprintf(text, sizeof text, "the function's process was killed by signal %d", WTERMSIG(status));
@@ -324,7 +338,7 @@ void processes_renew(struct dispatch_function *function) {
 
 /* ---- the clock ---- */
 
-static void processes_kill(struct dispatch *dispatch, struct link *link, int code) {
+void processes_kill(struct dispatch *dispatch, struct link *link, int code) {
     if (!link->kill_code)
         link->kill_code = code;
     dispatch->totals.killed++;
@@ -340,6 +354,7 @@ static void processes_sweep_running(struct dispatch *dispatch, struct link *link
         processes_kill(dispatch, link, ERR_TIMEOUT);
     else
         windows_unblock(link);
+    cpu_watch(dispatch, link, call, now_ns);
 }
 
 static void processes_sweep_link(struct dispatch *dispatch, struct link *link, uint64_t now_ns) {
@@ -360,6 +375,9 @@ static void processes_sweep_link(struct dispatch *dispatch, struct link *link, u
     } else if (running) {
         processes_sweep_running(dispatch, link, running, now_ns);
     } else if (link->in_flight > 0 || !link->loaded) {
+        /* Whoever writes nonsense to the page has started something, too. */
+        if (link->loaded)
+            cpu_watch(dispatch, link, windows_first(link), now_ns);
         if (waited_ms > timeout_ms + DISPATCH_LOAD_GRACE_MS) {
             link->stuck = true;
             processes_kill(dispatch, link, ERR_TIMEOUT);

@@ -15,6 +15,14 @@ struct call *windows_running(const struct link *link) {
     return NULL;
 }
 
+struct call *windows_first(const struct link *link) {
+    struct call *first = NULL;
+    for (unsigned slot = 0; slot < LINK_WINDOW; slot++)
+        if (link->slots[slot] && (!first || link->slots[slot]->number < first->number))
+            first = link->slots[slot];
+    return first;
+}
+
 void windows_send(struct dispatch *dispatch, struct link *link, struct call *call) {
     call->cold = link->fresh;
     link->fresh = false;

@@ -16,6 +16,7 @@
 #include "sandbox/programs.h"
 #include "server/process.h"
 #include "server/spawn.h"
+#include "server/usage.h"
 #include "wire/page.h"
 
 /* At first the boots leave room for the rest of the start; later a spare that was taken is replaced as soon
@@ -409,6 +410,17 @@ void process_pool_take(struct process_pool *pool, const struct message *start, s
         process->ends[i] = -1;
     if (pool->filling)
         process_pool_fill(pool);
+}
+
+void process_pool_measure(struct process_pool *pool, const struct message *measure, struct peer *gateway) {
+    struct message usage = {
+        .type = MESSAGE_SERVER_USAGE, .worker = measure->worker, .request = measure->request};
+    for (struct process *process = pool->first; process; process = process->next)
+        if (!process->spare && process->number == measure->worker) {
+            if (usage_cpu_ms(process->child.pid, &usage.target))
+                peer_send(gateway, &usage, NULL, 0);
+            return;
+        }
 }
 
 void process_pool_orphan(struct process_pool *pool, uint64_t serial) {

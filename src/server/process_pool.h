@@ -46,6 +46,8 @@ void process_pool_want(struct process_pool *pool, enum runtime runtime);
 /* Answers SERVER_START with SERVER_PROCESS or SERVER_START_FAILED. */
 void process_pool_take(struct process_pool *pool, const struct message *start, struct peer *gateway,
                        uint64_t serial);
+/* Answers SERVER_MEASURE with SERVER_USAGE; not at all when the process is gone. */
+void process_pool_measure(struct process_pool *pool, const struct message *measure, struct peer *gateway);
 /* The gateway connection `serial` is gone. */
 void process_pool_orphan(struct process_pool *pool, uint64_t serial);
 /* Names of the runtimes that this machine does not have, a space between them. */

@@ -104,6 +104,8 @@ static void server_on_message(struct peer *peer, const struct message *message, 
         process_pool_want(server->processes, (enum runtime)message->runtime);
     } else if (message->type == MESSAGE_SERVER_START && server->gateway == client) {
         process_pool_take(server->processes, message, peer, client->serial);
+    } else if (message->type == MESSAGE_SERVER_MEASURE && server->gateway == client) {
+        process_pool_measure(server->processes, message, peer);
     } else {
         log_event("message %u makes no sense here; closing the connection", message->type);
         server_drop_client(client);

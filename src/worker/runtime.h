@@ -15,7 +15,8 @@ struct runtime_module; /* a function version's native code, ready to run */
 
 /* How a call ended. The function's output and log are where its wasi_input says. */
 struct runtime_outcome {
-    enum err_code code; /* ERR_OK, ERR_EXIT, ERR_TRAP, ERR_OUTPUT, ERR_TIMEOUT, ERR_OOM, ERR_INTERNAL */
+    enum err_code
+        code; /* ERR_OK, ERR_EXIT, ERR_TRAP, ERR_OUTPUT, ERR_TIMEOUT, ERR_CPU, ERR_OOM, ERR_INTERNAL */
     int exit_code;
     uint64_t started_ns; /* monotonic: the first instruction of the function */
     uint64_t ended_ns;

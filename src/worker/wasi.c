@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "worker/wasi_internal.h"
@@ -24,11 +25,25 @@ void wasi_call_begin(struct wasi_call *call, const struct wasi_input *input) {
         call->streams[i] = i;
         call->flags[i] = 0;
     }
+    call->cpu_from_ns = 0;
     call->environ_made = false;
 }
 
 void wasi_call_fini(struct wasi_call *call) {
     buf_fini(&call->environ_text);
+}
+
+bool wasi_cpu_is_over(struct wasi_call *call) {
+    struct timespec now;
+    if (call->input.cpu_max_ns == 0 || clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) != 0)
+        return false;
+    uint64_t now_ns = (uint64_t)now.tv_sec * CLOCK_NS_PER_S + (uint64_t)now.tv_nsec;
+    if (call->cpu_from_ns == 0)
+        call->cpu_from_ns = now_ns;
+    if (now_ns - call->cpu_from_ns < call->input.cpu_max_ns)
+        return false;
+    call->end = WASI_CPU;
+    return true;
 }
 
 /* --- arguments: the function's name, nothing else --- */

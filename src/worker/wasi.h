@@ -37,6 +37,7 @@ enum wasi_end {
     WASI_RAISED,      /* by proc_raise; see exit_code for the signal's number */
     WASI_OUTPUT_FULL, /* stdout is over its limit; the output holds what fits */
     WASI_DEADLINE,    /* it is past the deadline */
+    WASI_CPU,         /* it has used up its CPU time */
     WASI_NO_MEMORY,   /* the worker itself has no memory left for the output */
 };
 
@@ -58,6 +59,7 @@ struct wasi_input {
     const uint8_t *payload;
     size_t payload_len;
     uint64_t start_ns, deadline_ns; /* monotonic */
+    uint64_t cpu_max_ns;            /* CPU time; 0 = no limit */
     size_t output_max;              /* bytes */
     struct buf *output;             /* what the guest prints is appended */
     struct buf *log;                /* the same for stderr; at most FRAME_LOG_MAX bytes */
@@ -79,6 +81,7 @@ struct wasi_call {
     bool log_cut;
     uint8_t streams[WASI_STREAMS]; /* enum wasi_stream behind each descriptor */
     uint16_t flags[WASI_STREAMS];
+    uint64_t cpu_from_ns; /* the thread's CPU clock when it was first looked at; 0 = not yet */
     bool environ_made;
     struct buf environ_text; /* owned: NUL-ended strings */
     uint32_t environ_count;
@@ -88,6 +91,11 @@ struct wasi_call {
 
 void wasi_call_begin(struct wasi_call *call, const struct wasi_input *input);
 void wasi_call_fini(struct wasi_call *call);
+
+/* To be asked now and then while the guest runs, on its thread: true, and the call's end is WASI_CPU, when it
+ * has used up its CPU time. Costs a system call, and only a call that has such a limit. What it used before
+ * the first look is not counted. */
+bool wasi_cpu_is_over(struct wasi_call *call);
 
 /* Appends to the call's log, as if the guest had. */
 void wasi_log(struct wasi_call *call, const void *data, size_t len);

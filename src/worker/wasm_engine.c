@@ -280,6 +280,8 @@ static wasmtime_error_t *wasm_engine_on_epoch(wasmtime_context_t *context, void 
         call->end = WASI_DEADLINE;
         return wasmtime_error_new("deadline");
     }
+    if (wasi_cpu_is_over(call))
+        return wasmtime_error_new("cpu");
     if (call->input.on_pause)
         call->input.on_pause(call->input.pause_context);
     *ret_delta = 1;

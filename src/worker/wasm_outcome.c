@@ -68,6 +68,10 @@ void wasm_outcome_end(struct runtime_outcome *outcome, const struct wasm_ending 
                          ending->limits->timeout_ms,
                          wasm_was_refused(ending) ? "; a growth of its memory had been refused" : "");
         break;
+    case WASI_CPU:
+        wasm_outcome_set(outcome, ERR_CPU, "used more than %u ms of CPU time (cpu_ms)",
+                         ending->limits->cpu_ms);
+        break;
     default:
         wasm_outcome_set(outcome, ERR_INTERNAL, "the worker has no memory left for the output");
     }

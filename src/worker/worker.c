@@ -157,6 +157,7 @@ static void worker_run_function(struct worker *worker, struct function *function
         .payload_len = frame->header.length - head_len,
         .start_ns = now_ns,
         .deadline_ns = now_ns + function->limits.timeout_ms * CLOCK_NS_PER_MS,
+        .cpu_max_ns = function->limits.cpu_ms * CLOCK_NS_PER_MS,
         .output_max = (size_t)function->limits.output_mb << 20,
         .output = &worker->out,
         .log = &worker->log,

@@ -169,6 +169,117 @@ def test_payload_over_its_limit_is_413_and_names_it(system, lang):
     assert function.describe()["calls"] == 2
 
 
+# --- CPU time ---------------------------------------------------------------------------------------------------------
+
+# Told by the payload: "burn MS" uses so much CPU time, "sleep MS" none, "fork MS" lets a child do it, "fled MS" a
+# grandchild in a session of its own, "threads MS" two threads.
+PY_CPU = """
+import os, sys, threading, time
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end: pass
+def act(text):
+    what, amount = text.split()
+    seconds = int(amount) / 1000
+    if what == "burn": burn(seconds)
+    if what == "sleep": time.sleep(seconds)
+    if what == "fork":
+        if os.fork() == 0:
+            burn(seconds)
+            os._exit(0)
+        os.wait()
+    if what == "fled":
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                burn(seconds)
+            os._exit(0)
+        os.wait()
+        time.sleep(seconds)
+    if what == "threads":
+        threads = [threading.Thread(target=burn, args=(seconds / 2,)) for _ in range(2)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+    return "done"
+"""
+JS_CPU = """
+const act = async (text) => {
+  const [what, amount] = text.split(' ');
+  const from = process.cpuUsage();
+  const spent = () => { const used = process.cpuUsage(from); return (used.user + used.system) / 1000; };
+  if (what === 'burn') while (spent() < Number(amount));
+  if (what === 'sleep') await new Promise((done) => setTimeout(done, Number(amount)));
+  if (what === 'fork') require('child_process').spawnSync(process.execPath,
+    ['-e', `const t = Date.now(); while (Date.now() < t + ${amount});`]);
+  return 'done';
+};
+"""
+C_CPU = r"""
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6; }
+int main(void) {
+    char what[16];
+    int ms;
+    if (scanf("%15s %d", what, &ms) != 2) return 9;
+    puts("before");
+    fflush(stdout);
+    if (!strcmp(what, "sleep")) nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, 0);
+    for (double end = now() + ms; !strcmp(what, "burn") && now() < end;);
+    puts("done");
+    return 0;
+}
+"""
+CPU = {
+    "c": ("c", C_CPU),
+    "js-handler": ("js", JS_CPU + "exports.handler = (event) => act(event);\n"),
+    "js-fetch": ("js", JS_CPU.replace("require('child_process')", "(await import('node:child_process'))")
+                 + "export default { async fetch(r) { return new Response(await act(await r.text())); } };\n"),
+    "js-script": ("js", JS_CPU + "act(require('fs').readFileSync(0, 'utf8')).then(console.log);\n"),
+    "py-handler": ("python", PY_CPU + "def handler(event, context):\n    return act(event)\n"),
+    "py-script": ("python", PY_CPU + "print(act(sys.stdin.read()))\n"),
+}  # fmt: skip
+OVER = [(name, what) for name in CPU for what in ("burn", "fork", "fled", "threads")
+        if what == "burn" or name.startswith("py") or (what == "fork" and name.startswith("js"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, what", OVER, ids=list(map("-".join, OVER)))
+def test_cpu_limit(system, name, what):
+    lang, source = CPU[name]
+    function = system.shared(source, lang, cpu_ms=400, timeout_ms=20000)
+    good = function.invoke("sleep 1")
+    assert good.status == 200, good
+    start = time.monotonic()
+    function.invoke(f"{what} 15000").assert_error(504, "cpu", "cpu_ms", "400")
+    # Others compute as well: what is certain is that it was not the deadline.
+    assert time.monotonic() - start < 15
+    assert function.invoke("sleep 1").output == good.output
+
+
+@pytest.mark.parametrize("name", CPU)
+def test_sleep_uses_no_cpu_time_and_calls_do_not_add_up(system, name):
+    lang, source = CPU[name]
+    function = system.shared(source, lang, cpu_ms=400, timeout_ms=20000)
+    assert function.invoke("sleep 1000").status == 200
+    for _ in range(5):
+        answer = function.invoke("burn 120")
+        assert answer.status == 200 and "done" in answer.output, answer
+
+
+def test_no_cpu_limit_without_one(system):
+    lang, source = CPU["py-handler"]
+    assert system.shared(source, lang, timeout_ms=20000).invoke("burn 900").output == '"done"'
+
+
+def test_cpu_limit_may_be_set_later(system):
+    lang, source = CPU["py-handler"]
+    function = system.deploy(source, lang, timeout_ms=20000)
+    assert function.invoke("burn 600").status == 200
+    assert patch(function, cpu_ms=100).status == 200
+    function.invoke("burn 6000").assert_error(504, "cpu")
+
+
 # --- queue ------------------------------------------------------------------------------------------------------------
 
 
