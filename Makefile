@@ -17,17 +17,18 @@ CFLAGS ?= -O2 -g
 uses_base :=
 uses_wire := base
 uses_http := base
+uses_keys := base
 uses_storage := wire base
 uses_balancer := wire base
 uses_sandbox := wire base
 uses_dispatch := sandbox balancer storage wire base
 uses_builder := sandbox storage wire base
-uses_gateway := dispatch sandbox balancer storage http wire base
+uses_gateway := dispatch sandbox balancer storage keys http wire base
 uses_worker := wire base
-uses_server := sandbox balancer wire base
+uses_server := sandbox balancer keys wire base
 
 # Top down: what stands left may need what stands right of it.
-MODULES := gateway server worker builder dispatch sandbox balancer storage http wire base
+MODULES := gateway server worker builder dispatch sandbox balancer storage keys http wire base
 
 # The module at the top of each program; its main() is src/cmd/<program>.c, helped by src/cmd/<program>_*.c.
 top_minifaas := server
@@ -41,6 +42,7 @@ top_load_injector := http
 PARTS := load_balancer server api_gateway worker builder native_compiler
 PROGRAMS := $(foreach p,minifaas $(PARTS) load_injector,$(if $(wildcard src/cmd/$p.c),$p))
 
+libs_keys := -lsodium
 libs_storage := -ljansson -lsodium
 libs_builder := -ljansson -lsodium
 libs_gateway := -ljansson -lsodium

@@ -182,6 +182,10 @@ struct config_flags {
     int kept;
 };
 
+static bool config_is_switch(const struct config_row *row) {
+    return !row->text_default && row->min == 0 && row->max == 1;
+}
+
 static int config_read_flag(struct config_flags *flags, struct err *err) {
     char *argument = flags->argv[flags->at];
     char *name = argument + 2;
@@ -193,7 +197,11 @@ static int config_read_flag(struct config_flags *flags, struct err *err) {
         return 0;
     }
     const char *value = name + len + 1;
-    if (name[len] != '=') {
+    const char *next = flags->at + 1 < flags->count ? flags->argv[flags->at + 1] : "";
+    if (name[len] != '=' && row && config_is_switch(row) && strcmp(next, "0") != 0 &&
+        strcmp(next, "1") != 0) {
+        value = "1";
+    } else if (name[len] != '=') {
         if (flags->at + 1 >= flags->count)
             return err_set(err, ERR_BAD_REQUEST, "%s wants a value", argument);
         value = flags->argv[++flags->at];

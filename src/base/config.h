@@ -1,6 +1,6 @@
 /* Settings of an instance: each is a variable of the environment, a flag and a line of the configuration
  * file, from one table. flag (`--data-dir DIR` or `--data-dir=DIR`) > environment (`FAAS_DATA_DIR`) > file
- * (`data_dir = DIR`) > default. */
+ * (`data_dir = DIR`) > default. A number of 0..1 is a switch: as a flag alone it is 1. */
 #ifndef FAAS_BASE_CONFIG_H
 #define FAAS_BASE_CONFIG_H
 
@@ -28,6 +28,7 @@
     X(connections, "FAAS_CONNECTIONS", 10000, 1, 1000000, "connections at a time")                           \
     X(buffer_mb, "FAAS_BUFFER_MB", 1024, 16, 65536, "memory for bodies and answers under way, in MiB")       \
     X(memory_max_mb, "FAAS_MEMORY_MAX_MB", 1024, 16, 4096, "largest memory_mb of a function")                \
+    X(allow_open, "FAAS_ALLOW_OPEN", 0, 0, 1, "1: listen on any address without an API key")                 \
     X(timeout_max_ms, "FAAS_TIMEOUT_MAX_MS", 900000, 10, 86400000, "largest timeout_ms of a function")       \
     X(cpu_max_ms, "FAAS_CPU_MAX_MS", 86400000, 1, 86400000, "largest cpu_ms of a function")                  \
     X(output_max_mb, "FAAS_OUTPUT_MAX_MB", 256, 1, 256, "largest output_mb of a function")                   \

@@ -72,12 +72,28 @@ int listen_open(const char *address, int *ret_fd, struct err *err) {
     return rc;
 }
 
+union listen_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+bool listen_is_loopback(int fd) {
+    union listen_address name;
+    socklen_t len = sizeof name;
+    if (getsockname(fd, &name.any, &len) != 0)
+        return false;
+    if (name.any.sa_family == AF_INET)
+        return ntohl(name.v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (name.any.sa_family != AF_INET6)
+        return true;
+    const struct in6_addr *address = &name.v6.sin6_addr;
+    return IN6_IS_ADDR_LOOPBACK(address) ||
+           (IN6_IS_ADDR_V4MAPPED(address) && address->s6_addr[12] == IN_LOOPBACKNET);
+}
+
 int listen_name(int fd, char *ret_address, size_t size, struct err *err) {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } name;
+    union listen_address name;
     socklen_t len = sizeof name;
     char host[INET6_ADDRSTRLEN];
     if (getsockname(fd, &name.any, &len) != 0)

@@ -1,14 +1,16 @@
 /* api_gateway: HTTP in front, workers behind. */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 #include "base/config.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "gateway/gateway.h"
-#include "base/listen.h"
+#include "keys/key_listen.h"
 
 static void api_gateway_on_signal(void *context, int signal_number) {
     (void)signal_number;
@@ -29,9 +31,13 @@ static int api_gateway_run(const struct config *config, struct err *err) {
     struct gateway *gateway;
     int listen_fd;
     char address[128];
+    bool supervised =
+        getenv(LISTEN_FD_VARIABLE); /* then the supervisor has looked whether it may be listened on */
     int rc = log_open("api_gateway", config->log_dir, err);
     if (rc == 0)
         rc = listen_take_or_open(config->listen, &listen_fd, address, sizeof address, err);
+    if (rc == 0 && !supervised)
+        rc = key_listen_check(config, listen_fd, err);
     if (rc == 0)
         rc = loop_new(&loop, err);
     if (rc != 0)

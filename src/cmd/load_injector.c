@@ -16,7 +16,9 @@ static const char injector_usage[] =
     "Calls FUNCTION (a name or an id) over THREADS connections (1 to 10000), each of which sends\n"
     "REQUESTS_PER_THREAD requests (1 to 100000000) one after the other, and prints a table. The system is "
     "that of\n"
-    "FAAS_URL (http://host:port[/path]), else of FAAS_LISTEN (host:port), else 127.0.0.1:8080.\n"
+    "FAAS_URL (http://host:port[/path]), else of FAAS_LISTEN (host:port), else 127.0.0.1:8080. "
+    "MINIFAAS_TOKEN,\n"
+    "when set, is sent as the API key.\n"
     "\n"
     "  --payload FILE   body of each request (default: none)\n"
     "  --rate N         N requests a second over all connections, due at fixed times: the latency counts "
@@ -125,6 +127,11 @@ int main(int argc, char **argv) {
     int stop = injector_parse(argc, argv, &plan);
     if (stop)
         return stop - 1;
+    plan.token = getenv("MINIFAAS_TOKEN");
+    if (plan.token && !*plan.token)
+        plan.token = NULL;
+    if (plan.token && strpbrk(plan.token, " \t\r\n"))
+        return injector_fail(2, "MINIFAAS_TOKEN holds white space");
     if (injector_plan_prepare(&plan, getenv("FAAS_URL"), getenv("FAAS_LISTEN"), &err) < 0)
         return injector_fail(2, err.msg);
     if (injector_raise_descriptors(&plan) != 0)

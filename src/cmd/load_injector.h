@@ -29,6 +29,7 @@ struct injector_plan {
     uint32_t rate; /* requests a second over all connections; 0: each as soon as the one before is answered */
     uint32_t timeout_ms;
     const char *payload_file; /* or NULL */
+    const char *token;        /* of an API key, or NULL */
     bool json;
     char target[300]; /* host:port, for messages and the Host header */
     struct sockaddr_storage address;

@@ -95,6 +95,8 @@ static int plan_render(struct injector_plan *plan, const char *prefix, size_t pr
         buf_append_str(request, "/invoke?fn=");
         plan_append_escaped(request, plan->function);
         buf_append_format(request, " HTTP/1.1\r\nHost: %s\r\nUser-Agent: load_injector\r\n", plan->target);
+        if (plan->token)
+            buf_append_format(request, "Authorization: Bearer %s\r\n", plan->token);
         buf_append_format(request, "Content-Length: %zu\r\n\r\n", payload.len);
         buf_append(request, payload.data, payload.len);
         if (request->failed)

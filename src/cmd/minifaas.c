@@ -4,13 +4,11 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "cmd/minifaas.h"
 #include "sandbox/programs.h"
 #include "server/supervisor.h"
 
 #define MINIFAAS_VERSION "0.1.0"
-
-/* Gets argv from the verb on; returns the exit status. */
-typedef int minifaas_run(int argc, char **argv);
 
 static minifaas_run minifaas_up, minifaas_help, minifaas_version;
 
@@ -19,6 +17,7 @@ static const struct minifaas_verb {
     minifaas_run *run;
 } minifaas_verbs[] = {
     {"up", "[RR|FIFO|WEIGHTED] [--setting VALUE]...", "start everything here, until Ctrl+C", minifaas_up},
+    {"key", "create|ls|revoke ...", "make, list and revoke API keys; see minifaas key", minifaas_key},
     {"help", "", "this text, and the settings", minifaas_help},
     {"version", "", "the version", minifaas_version},
 };

@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "base/clock.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "gateway/gateway_internal.h"
@@ -58,12 +59,24 @@ static int gateway_open_http(struct gateway *gateway, int listen_fd, struct err 
         .body_timeout_ms = 30000,
         .idle_timeout_ms = 75000,
         .write_timeout_ms = 30000,
+        .on_head = routes_on_head,
         .on_request = routes_on_request,
         .on_abandon = routes_on_abandon,
         .on_error_body = respond_error_body,
         .context = gateway,
     };
     return http_server_new(&config, &gateway->http, err);
+}
+
+static int gateway_open_keys(struct gateway *gateway, int listen_fd, struct err *err) {
+    bool loopback = listen_is_loopback(listen_fd);
+    struct keyring_config config = {
+        .loop = gateway->loop,
+        .data_dir = gateway->config->data_dir,
+        .may_be_open = loopback || gateway->config->allow_open,
+    };
+    gateway->auth.refuses_pages = loopback && !gateway->config->allow_open;
+    return keyring_new(&config, &gateway->auth.keyring, err);
 }
 
 int gateway_new(struct loop *loop, const struct config *config, int listen_fd, struct gateway **ret_gateway,
@@ -80,6 +93,8 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
         rc = programs_parts_dir(gateway->parts_dir, sizeof gateway->parts_dir, err);
     if (rc == 0)
         rc = storage_open(config->data_dir, &gateway->storage, err);
+    if (rc == 0)
+        rc = gateway_open_keys(gateway, listen_fd, err);
     if (rc == 0)
         rc = function_log_open(config->log_dir, &gateway->log, err);
     if (rc == 0)
@@ -126,6 +141,7 @@ void gateway_free(struct gateway *gateway) {
     http_server_free(gateway->http);
     storage_free(gateway->storage);
     function_log_free(gateway->log);
+    keyring_free(gateway->auth.keyring);
     buf_fini(&gateway->scratch);
     buf_fini(&gateway->head_scratch);
     free(gateway);

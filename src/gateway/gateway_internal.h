@@ -4,6 +4,7 @@
 
 #include "base/jobs.h"
 #include "dispatch/dispatch.h"
+#include "gateway/auth.h"
 #include "gateway/function_log.h"
 #include "gateway/gateway.h"
 #include "gateway/histograms.h"
@@ -24,6 +25,7 @@ struct gateway {
     struct dispatch *dispatch;
     struct http_server *http;
     struct function_log *log;
+    struct auth auth;
     struct loop_timer drain_timer;
     uint64_t drain_until_ns;
     struct histograms histograms;
@@ -99,6 +101,8 @@ void change_limits(struct gateway *gateway, struct http_conn *conn, struct http_
 void metrics_route(struct gateway *gateway, struct http_conn *conn);
 
 /* routes.c */
+int routes_on_head(void *context, struct http_conn *conn, const struct http_request *request,
+                   struct err *err);
 void routes_on_request(void *context, struct http_conn *conn, struct http_request *request);
 void routes_on_abandon(void *context, struct http_conn *conn);
 

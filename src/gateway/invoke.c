@@ -143,6 +143,8 @@ static void invoke_add_server(struct buf *head, const struct gateway *gateway,
 static void invoke_add_headers(struct buf *head, const struct http_request *http) {
     for (size_t i = 0; i < http->header_count; i++) {
         const struct http_header *header = &http->headers[i];
+        if (auth_header_is_secret(header))
+            continue;
         buf_append(head, "h:", 2);
         if (!buf_reserve(head, header->name.len))
             return;

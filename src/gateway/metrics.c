@@ -142,6 +142,21 @@ static void metrics_scaling(struct gateway *gateway, struct buf *out) {
                   "CPUs that nobody used in the last 100 ms; looked at only while calls are there.");
 }
 
+static void metrics_keys(struct gateway *gateway, struct buf *out) {
+    static const char *const reasons[] = {
+#define METRICS_REASON(name, label) label,
+        AUTH_REASONS(METRICS_REASON)
+#undef METRICS_REASON
+    };
+    metrics_header(out, "faas_keys", "gauge", "API keys.");
+    buf_append_format(out, "faas_keys %zu\n", keyring_count(gateway->auth.keyring));
+    metrics_header(out, "faas_auth_refused_total", "counter",
+                   "Requests refused for want of an API key that allows them.");
+    for (int i = 0; i < AUTH_REASON_COUNT; i++)
+        buf_append_format(out, "faas_auth_refused_total{reason=\"%s\"} %llu\n", reasons[i],
+                          (unsigned long long)gateway->auth.refused[i]);
+}
+
 static void metrics_http(struct gateway *gateway, struct buf *out) {
     const struct http_stats *http = http_server_stats(gateway->http);
     metrics_header(out, "faas_http_connections", "gauge", "Open connections.");
@@ -169,6 +184,7 @@ void metrics_route(struct gateway *gateway, struct http_conn *conn) {
     out.failed |= depths.failed;
     buf_fini(&depths);
     histograms_append(&gateway->histograms, &out);
+    metrics_keys(gateway, &out);
     metrics_http(gateway, &out);
     if (out.failed)
         respond_error(gateway, conn, ERR_INTERNAL, "out of memory");

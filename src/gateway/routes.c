@@ -157,17 +157,26 @@ static void routes_endpoint(struct gateway *gateway, struct http_conn *conn, str
                    (struct http_slice){name + name_len, left - name_len});
 }
 
-static const struct {
+#define ROUTES_SAME(scope) (scope), (scope), (scope)
+static const struct routes_row {
     const char *path;    /* one that ends with '/' is a prefix with something behind it */
     const char *methods; /* "" = any; the handler may look closer */
     routes_handler *handler;
+    uint32_t get, post, other;  /* scopes that a key needs, by method; 0 = admin */
+    const char *name_parameter; /* of the query, that names the function; "" = the path names it */
 } routes_table[] = {
-    {"/invoke", "POST", routes_invoke},         {"/fn/", "", routes_endpoint},
-    {"/function/", "", routes_function},        {"/deploy", "POST, PUT", routes_deploy},
-    {"/functions", "GET", routes_list},         {"/workers", "GET", routes_workers},
-    {"/strategy", "GET, PUT", routes_strategy}, {"/healthz", "GET", routes_healthz},
-    {"/readyz", "GET", routes_readyz},          {"/metrics", "GET", routes_metrics},
+    {"/invoke", "POST", routes_invoke, ROUTES_SAME(KEY_SCOPE_INVOKE), "fn"},
+    {"/fn/", "", routes_endpoint, ROUTES_SAME(KEY_SCOPE_INVOKE), ""},
+    {"/function/", "", routes_function, KEY_SCOPE_READ, KEY_SCOPE_INVOKE, KEY_SCOPE_DEPLOY, ""},
+    {"/deploy", "POST, PUT", routes_deploy, ROUTES_SAME(KEY_SCOPE_DEPLOY), "name"},
+    {"/functions", "GET", routes_list, ROUTES_SAME(KEY_SCOPE_READ), NULL},
+    {"/workers", "GET", routes_workers, ROUTES_SAME(KEY_SCOPE_READ), NULL},
+    {"/strategy", "GET, PUT", routes_strategy, KEY_SCOPE_READ, KEY_SCOPE_ADMIN, KEY_SCOPE_ADMIN, NULL},
+    {"/healthz", "GET", routes_healthz, ROUTES_SAME(AUTH_NOTHING), NULL},
+    {"/readyz", "GET", routes_readyz, ROUTES_SAME(AUTH_NOTHING), NULL},
+    {"/metrics", "GET", routes_metrics, ROUTES_SAME(KEY_SCOPE_READ), NULL},
 };
+#undef ROUTES_SAME
 
 static bool routes_path_is(struct http_slice path, const char *route) {
     size_t len = strlen(route);
@@ -188,21 +197,54 @@ static bool routes_method_in(const struct http_request *request, const char *met
     return false;
 }
 
+/* NULL: there is no such route. */
+static const struct routes_row *routes_find(struct http_slice path) {
+    for (size_t i = 0; i < sizeof routes_table / sizeof *routes_table; i++)
+        if (routes_path_is(path, routes_table[i].path))
+            return &routes_table[i];
+    return NULL;
+}
+
+/* Without a route any key will do: who has none is not told what there is. */
+static struct auth_want routes_want(const struct routes_row *row, const struct http_request *request) {
+    static const uint32_t any = KEY_SCOPE_DEPLOY | KEY_SCOPE_INVOKE | KEY_SCOPE_READ | KEY_SCOPE_ADMIN;
+    struct auth_want want = {.scopes = any};
+    if (!row)
+        return want;
+    want.scopes = routes_method_is(request, "GET")    ? row->get
+                  : routes_method_is(request, "POST") ? row->post
+                                                      : row->other;
+    if (want.scopes == 0)
+        want.scopes = KEY_SCOPE_ADMIN;
+    want.name_parameter = row->name_parameter;
+    want.path_prefix = strlen(row->path);
+    return want;
+}
+
+/* Before the body is taken, so that strangers cannot fill the memory. */
+int routes_on_head(void *context, struct http_conn *conn, const struct http_request *request,
+                   struct err *err) {
+    struct gateway *gateway = context;
+    struct auth_want want = routes_want(routes_find(request->path), request);
+    return auth_check(gateway, conn, request, &want, err);
+}
+
 void routes_on_request(void *context, struct http_conn *conn, struct http_request *request) {
     struct gateway *gateway = context;
-    for (size_t i = 0; i < sizeof routes_table / sizeof *routes_table; i++) {
-        if (!routes_path_is(request->path, routes_table[i].path))
-            continue;
-        if (routes_method_in(request, routes_table[i].methods))
-            routes_table[i].handler(gateway, conn, request);
-        else
-            routes_wrong_method(conn, routes_table[i].methods);
+    const struct routes_row *row = routes_find(request->path);
+    struct auth_want want = routes_want(row, request);
+    if (!auth_admit(gateway, conn, request, &want))
         return;
+    if (!row) {
+        struct err err;
+        err_set(&err, ERR_NOT_FOUND, "there is no route '%.*s'",
+                (int)(request->path.len < 100 ? request->path.len : 100), request->path.data);
+        respond_err(gateway, conn, &err);
+    } else if (routes_method_in(request, row->methods)) {
+        row->handler(gateway, conn, request);
+    } else {
+        routes_wrong_method(conn, row->methods);
     }
-    struct err err;
-    err_set(&err, ERR_NOT_FOUND, "there is no route '%.*s'",
-            (int)(request->path.len < 100 ? request->path.len : 100), request->path.data);
-    respond_err(gateway, conn, &err);
 }
 
 void routes_on_abandon(void *context, struct http_conn *conn) {

@@ -138,6 +138,8 @@ void http_conn_refuse(struct http_conn *conn, const struct err *err) {
         head = "Content-Type: application/json\r\nRetry-After: 1\r\n";
     else if (err->code == ERR_METHOD)
         head = "Content-Type: application/json\r\nAllow: GET, HEAD, POST, PUT, DELETE\r\n";
+    else if (err->code == ERR_UNAUTHORIZED)
+        head = "Content-Type: application/json\r\nWWW-Authenticate: Bearer realm=\"minifaas\"\r\n";
     struct http_slice piece = {(const char *)body.data, body.len};
     http_conn_answer(conn, err_http_status(err->code), (struct http_slice){head, strlen(head)}, &piece, 1);
     buf_fini(&body);
@@ -187,6 +189,7 @@ static size_t conn_step(struct http_conn *conn, const char *data, size_t len) {
     struct http_parser *parser = &inbox->parser;
     struct err err;
     size_t used = 0, before = parser->body.cap;
+    bool in_head = parser->stage <= HTTP_STAGE_HEAD;
     int rc = http_parser_feed(parser, data, len, &used, &err);
     http_server_account(conn->server, before, parser->body.cap);
     if (data == inbox->data + inbox->taken)
@@ -195,6 +198,9 @@ static size_t conn_step(struct http_conn *conn, const char *data, size_t len) {
         if (!http_server_has_room(conn->server, 0))
             rc = err_set(&err, ERR_UNAVAILABLE, "no memory for the request's body");
     }
+    const struct http_config *config = &conn->server->config;
+    if (rc == 0 && in_head && parser->stage > HTTP_STAGE_HEAD && config->on_head)
+        rc = config->on_head(config->context, conn, &inbox->request, &err);
     if (rc < 0) {
         http_conn_refuse(conn, &err);
     } else if (rc > 0) {
@@ -403,6 +409,10 @@ void http_conn_on_timeout(struct http_conn *conn) {
 
 void *http_conn_context(struct http_conn *conn) {
     return conn->context;
+}
+
+void *http_conn_session(struct http_conn *conn) {
+    return conn->session;
 }
 
 const char *http_conn_peer(struct http_conn *conn) {

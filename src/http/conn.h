@@ -55,6 +55,7 @@ struct http_inbox {
 
 struct http_conn {
     _Alignas(16) uint8_t context[HTTP_CONTEXT_BYTES];
+    _Alignas(8) uint8_t session[HTTP_SESSION_BYTES];
     struct loop_watch watch;
     struct http_server *server; /* borrowed: frees us */
     struct http_inbox *inbox;   /* owned, or NULL while idle */

@@ -26,7 +26,7 @@ struct http_header {
     struct http_slice name, value; /* name as sent; value without surrounding white space */
 };
 
-enum { HTTP_HEADERS_MAX = 100, HTTP_CONTEXT_BYTES = 512 };
+enum { HTTP_HEADERS_MAX = 100, HTTP_CONTEXT_BYTES = 512, HTTP_SESSION_BYTES = 64 };
 
 struct http_request {
     struct http_slice method; /* "GET" */
@@ -44,6 +44,10 @@ struct http_request {
 struct http_conn;
 struct http_server;
 
+/* A head is whole whose body is not: negative refuses the request before more of it is taken. For one that
+ * comes in one piece on_request alone is asked. */
+typedef int http_on_head(void *context, struct http_conn *conn, const struct http_request *request,
+                         struct err *err);
 typedef void http_on_request(void *context, struct http_conn *conn, struct http_request *request);
 typedef void http_on_abandon(void *context, struct http_conn *conn);
 /* A bad request that the connection answers itself: renders the JSON body of the error. */
@@ -61,6 +65,7 @@ struct http_config {
     uint32_t body_timeout_ms;    /* without a byte of the body: 408 */
     uint32_t idle_timeout_ms;    /* keep-alive */
     uint32_t write_timeout_ms;   /* without progress of a reader: closed */
+    http_on_head *on_head;       /* or NULL */
     http_on_request *on_request;
     http_on_abandon *on_abandon;
     http_on_error_body *on_error_body;
@@ -86,6 +91,9 @@ const struct http_stats *http_server_stats(const struct http_server *server);
 /* HTTP_CONTEXT_BYTES of the caller's own, zeroed when the connection is accepted, aligned to 16; valid until
  * http_respond. */
 void *http_conn_context(struct http_conn *conn);
+/* HTTP_SESSION_BYTES of the caller's own, zeroed when the connection is accepted, aligned to 8; they last as
+ * long as it does. */
+void *http_conn_session(struct http_conn *conn);
 /* Peer's address as text, "127.0.0.1". */
 const char *http_conn_peer(struct http_conn *conn);
 

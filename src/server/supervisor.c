@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "keys/key_listen.h"
 #include "server/instance.h"
 #include "server/spawn.h"
 
@@ -221,6 +222,8 @@ static int supervisor_start(struct supervisor *supervisor, const struct config *
         rc = instance_check_dirs(config, err);
     if (rc == 0)
         rc = supervisor_take_place(supervisor, config, err);
+    if (rc == 0)
+        rc = key_listen_check(config, supervisor->listen_fd, err);
     if (rc == 0)
         rc = log_open("minifaas", config->log_dir, err);
     if (rc == 0)

@@ -340,6 +340,7 @@ class System:
         }  # fmt: skip
         self.env.update(env)
         self.address = None
+        self.token = None  # of an API key, sent with every request
         self._cache = {}
 
     # life
@@ -443,8 +444,9 @@ class System:
         connection = http.client.HTTPConnection(*self.address, timeout=timeout_s)
         if isinstance(body, str):
             body = body.encode()
+        headers = {**({"Authorization": f"Bearer {self.token}"} if self.token else {}), **(headers or {})}
         try:
-            connection.request(method, path, body, headers or {})
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return Answer(response.status, response.reason, response.getheaders(), response.read())
         finally:

@@ -106,6 +106,22 @@ static void known_flags_are_taken_out_of_the_arguments(void **state) {
     assert_string_equal(loaded.config.run_dir, "/x");
 }
 
+static void a_switch_needs_no_value(void **state) {
+    (void)state;
+    struct loaded loaded = LOAD("--allow-open", "RR", "--workers", "2");
+    assert_int_equal(loaded.rc, 0);
+    assert_int_equal(loaded.config.allow_open, 1);
+    assert_int_equal(loaded.config.workers, 2);
+    assert_int_equal(loaded.argc, 2);
+    assert_string_equal(loaded.argv[1], "RR");
+    assert_int_equal(LOAD("--allow-open", "0", "--workers", "2").config.allow_open, 0);
+    assert_int_equal(LOAD("--allow-open=1").config.allow_open, 1);
+    assert_int_equal(LOAD("--allow-open").config.allow_open, 1);
+    assert_int_equal(LOAD().config.allow_open, 0);
+    setenv("FAAS_ALLOW_OPEN", "yes", 1);
+    assert_refused(LOAD(), "FAAS_ALLOW_OPEN");
+}
+
 static void a_wrong_value_is_refused_by_its_name(void **state) {
     (void)state;
     assert_refused(LOAD("--workers", "0"), "--workers");
@@ -188,6 +204,7 @@ int main(void) {
         cmocka_unit_test_setup(defaults_are_those_of_the_contract, set_up),
         cmocka_unit_test_setup(a_flag_beats_the_environment_which_beats_the_file, set_up),
         cmocka_unit_test_setup(known_flags_are_taken_out_of_the_arguments, set_up),
+        cmocka_unit_test_setup(a_switch_needs_no_value, set_up),
         cmocka_unit_test_setup(a_wrong_value_is_refused_by_its_name, set_up),
         cmocka_unit_test_setup(a_wrong_file_is_refused_with_its_line, set_up),
         cmocka_unit_test_setup(names_of_strategies_are_put_into_upper_case, set_up),
