@@ -18,17 +18,18 @@ uses_base :=
 uses_wire := base
 uses_http := base
 uses_keys := base
-uses_storage := wire base
+uses_egress := base
+uses_storage := egress wire base
 uses_balancer := wire base
-uses_sandbox := wire base
-uses_dispatch := sandbox balancer storage wire base
-uses_builder := sandbox storage wire base
-uses_gateway := dispatch sandbox balancer storage keys http wire base
+uses_sandbox := egress wire base
+uses_dispatch := sandbox balancer storage egress wire base
+uses_builder := sandbox storage egress wire base
+uses_gateway := dispatch sandbox balancer storage egress keys http wire base
 uses_worker := wire base
-uses_server := sandbox balancer keys wire base
+uses_server := sandbox balancer egress keys wire base
 
 # Top down: what stands left may need what stands right of it.
-MODULES := gateway server worker builder dispatch sandbox balancer storage keys http wire base
+MODULES := gateway server worker builder dispatch sandbox balancer storage egress keys http wire base
 
 # The module at the top of each program; its main() is src/cmd/<program>.c, helped by src/cmd/<program>_*.c.
 top_minifaas := server
@@ -38,8 +39,9 @@ top_api_gateway := gateway
 top_worker := worker
 top_builder := builder
 top_native_compiler := worker
+top_egress := egress
 top_load_injector := http
-PARTS := load_balancer server api_gateway worker builder native_compiler
+PARTS := load_balancer server api_gateway worker builder native_compiler egress
 PROGRAMS := $(foreach p,minifaas $(PARTS) load_injector,$(if $(wildcard src/cmd/$p.c),$p))
 
 libs_keys := -lsodium
