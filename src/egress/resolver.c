@@ -1,0 +1,96 @@
+#include "egress/resolver.h"
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "egress/dns.h"
+
+enum { RESOLVER_STACK_BYTES = 256 << 10 };
+
+struct resolver_task {
+    struct resolver *resolver;
+    uint8_t packet[DNS_PACKET_BYTES];
+    struct dns_query query;
+    struct sockaddr_in from;
+};
+
+static void resolver_answer(const struct resolver_task *task, int result, const uint8_t *v4) {
+    uint8_t answer[DNS_PACKET_BYTES];
+    size_t len = dns_answer(task->packet, &task->query, result, v4, answer);
+    if (len > 0)
+        sendto(task->resolver->fd, answer, len, MSG_DONTWAIT | MSG_NOSIGNAL,
+               (const struct sockaddr *)&task->from, sizeof task->from);
+}
+
+static void *resolver_run(void *context) {
+    struct resolver_task *task = context;
+    struct resolver *resolver = task->resolver;
+    struct address inside;
+    struct err err;
+    int rc = names_look_up(resolver->names, task->query.name, &inside, &err);
+    if (rc == 0) {
+        resolver_answer(task, DNS_OK, inside.bytes + ADDRESS_BYTES - 4);
+    } else {
+        notice_write(resolver->notice, "%s was not found: %s", task->query.name, err.msg);
+        resolver_answer(task, rc == -ERR_NOT_FOUND ? DNS_NO_SUCH_NAME : DNS_SERVER_FAILED, NULL);
+    }
+    free(task);
+    atomic_fetch_sub(&resolver->running, 1);
+    return NULL;
+}
+
+/* Takes over the task. */
+static void resolver_start(struct resolver_task *task) {
+    struct resolver *resolver = task->resolver;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (atomic_fetch_add(&resolver->running, 1) < RESOLVER_THREADS) {
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attributes, RESOLVER_STACK_BYTES);
+        bool started = pthread_create(&thread, &attributes, resolver_run, task) == 0;
+        pthread_attr_destroy(&attributes);
+        if (started)
+            return;
+    }
+    atomic_fetch_sub(&resolver->running, 1);
+    resolver_answer(task, DNS_SERVER_FAILED, NULL);
+    free(task);
+}
+
+/* True: the task was taken over. */
+static bool resolver_take(struct resolver_task *task) {
+    struct resolver *resolver = task->resolver;
+    const struct dns_query *query = &task->query;
+    if (!query->name[0] || !allow_has_name(&resolver->rule->allow, query->name, 0)) {
+        /* Asked for both kinds of address, it is one attempt. */
+        if (query->type != DNS_TYPE_AAAA)
+            notice_write(resolver->notice, "lookup of %s refused: not in allow=",
+                         query->name[0] ? query->name : "a name that is none");
+        resolver_answer(task, DNS_NO_SUCH_NAME, NULL);
+        return false;
+    }
+    if (query->type != DNS_TYPE_A) {
+        resolver_answer(task, DNS_OK, NULL); /* inside a name has an address of version 4 and nothing else */
+        return false;
+    }
+    resolver_start(task);
+    return true;
+}
+
+void resolver_serve(struct resolver *resolver) {
+    MEM_FREE struct resolver_task *task = malloc(sizeof *task);
+    if (!task)
+        return;
+    socklen_t from_len = sizeof task->from;
+    task->resolver = resolver;
+    ssize_t got = recvfrom(resolver->fd, task->packet, sizeof task->packet, MSG_DONTWAIT | MSG_TRUNC,
+                           (struct sockaddr *)&task->from, &from_len);
+    if (got > 0 && from_len == sizeof task->from && dns_parse(task->packet, (size_t)got, &task->query) &&
+        resolver_take(task))
+        task = NULL;
+}
