@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "egress/gate.h"
 #include "sandbox/program.h"
 #include "sandbox/root.h"
 #include "wire/page.h"
@@ -90,6 +91,19 @@ static void init_lift_fds(const struct init_plan *plan, int *ret_fds) {
         if (ret_fds[i] < 0)
             init_fail(plan->report_fd, "descriptors");
     }
+}
+
+static void init_open_network(struct init_plan *plan) {
+    if (plan->spec->gate_fd <= 0)
+        return;
+    plan->gate_fd = fcntl(plan->spec->gate_fd, F_DUPFD_CLOEXEC, INIT_FD_BASE);
+    int dns_fd;
+    if (plan->gate_fd < 0 || !gate_open_loopback(&dns_fd))
+        init_fail(plan->report_fd, "network");
+    plan->dns_fd = fcntl(dns_fd, F_DUPFD_CLOEXEC, INIT_FD_BASE);
+    close(dns_fd);
+    if (plan->dns_fd < 0)
+        init_fail(plan->report_fd, "network");
 }
 
 static pid_t init_clone(uint32_t inner_pid) {
@@ -205,6 +219,7 @@ static void init_set_up(struct init_plan *plan) {
     init_open_proc(plan);
     if (plan->spec->proc_exe && !root_hide_proc())
         init_fail(plan->report_fd, "/proc");
+    init_open_network(plan);
     if (sethostname("faas", 4) != 0)
         init_fail(plan->report_fd, "host name");
 }

@@ -21,6 +21,8 @@ struct init_plan {
     char *arguments, *arguments_end; /* the parent's, to be overwritten */
     char *environment, *environment_end;
     int proc_fd; /* the init's: /proc, also when the program will not see it */
+    int gate_fd; /* the spec's, above the descriptors that the program gets; 0 = no network */
+    int dns_fd;  /* the broker's socket in the network of the sandbox */
 };
 
 struct init_report {

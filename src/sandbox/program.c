@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "egress/gate.h"
+
 enum { PROGRAM_NOFILE = 1024 };
 
 static bool program_limit(int resource, uint64_t value) {
@@ -109,6 +111,8 @@ void program_run(const struct init_plan *plan, const int *fds) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (chdir(spec->cwd ? spec->cwd : "/tmp") != 0)
         init_fail(plan->report_fd, spec->cwd ? spec->cwd : "/tmp");
+    if (plan->gate_fd > 0 && !gate_install(plan->gate_fd, plan->dns_fd))
+        init_fail(plan->report_fd, "network filter");
     program_set_fds(plan, fds);
     sigset_t none;
     sigemptyset(&none);

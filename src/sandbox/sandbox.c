@@ -196,7 +196,9 @@ int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_chi
     if (spec->bind_count > SANDBOX_BINDS_MAX || spec->fd_count > SANDBOX_FDS_MAX || !spec->program ||
         spec->inner_pid == 1)
         return err_set(err, ERR_INTERNAL, "a sandbox was asked for wrongly");
-    sandbox_probe();
+    if (sandbox_probe() != SANDBOX_NAMESPACES && spec->gate_fd > 0)
+        return err_set(err, ERR_NOT_INSTALLED,
+                       "this machine gives no network namespaces: no function may connect");
     return sandbox_start_mode(sandbox_mode, spec, ret_child, err);
 }
 

@@ -11,6 +11,9 @@
  * which it has no capability and can make no further namespace; it sees itself as user 1000, and a writable
  * bind's directory is handed to that user id. As an ordinary user it keeps the id outside.
  *
+ * The network is empty. A program with a gate has loopback in it, and a filter that asks a broker outside
+ * about every connect.
+ *
  * The tier that was reached is probed once; a machine without namespaces gets rlimits and no_new_privs only,
  * which is logged. */
 #ifndef FAAS_SANDBOX_SANDBOX_H
@@ -53,6 +56,8 @@ struct sandbox_spec {
     uint32_t wall_s;      /* the init ends everything after so many seconds; 0 = never */
     uint32_t inner_pid;   /* 0 = any; must not be 1 */
     int page_fd;          /* memfd of a struct page that gets exit_status, or -1 */
+    int gate_fd;          /* > 0: the program may connect to what the broker at the other end permits (see
+                             egress/gate.h); 0 = it has no network */
     const char *proc_exe; /* not NULL: there is no /proc, which shows paths of the host, but this as the link
                              /proc/self/exe: for a compiler that a stranger's source can make show files */
 };
@@ -64,7 +69,8 @@ struct sandbox_child {
 };
 
 /* Returns when the program has been exec'd (about 1.5 ms), or could not be: then nothing is left, and err
- * names the step that failed. ERR_NOT_INSTALLED when the program does not exist, ERR_UNAVAILABLE when
+ * names the step that failed. ERR_NOT_INSTALLED when the program does not exist, or a gate is wanted
+ * where there are no namespaces, ERR_UNAVAILABLE when
  * processes or memory are short. Copies what it needs of the spec. The caller reaps the child. */
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err);
 /* After the child was reaped: removes its cgroups. *ret_oom: the memory limit killed in it. *ret_processes:
