@@ -16,7 +16,10 @@
     X(run_dir, "FAAS_RUN_DIR", "/tmp", "where the two sockets live")                                         \
     X(log_dir, "FAAS_LOG_DIR", "./logs", "where the parts' logs go")                                         \
     X(strategy, "FAAS_STRATEGY", "RR", "RR, FIFO or WEIGHTED")                                               \
-    X(weights, "FAAS_WEIGHTS", "", "weights of the workers by number, for WEIGHTED: 4,2,1; 1 where not given")
+    X(weights, "FAAS_WEIGHTS", "",                                                                           \
+      "weights of the workers by number, for WEIGHTED: 4,2,1; 1 where not given")                            \
+    X(egress_hosts, "FAAS_EGRESS_HOSTS", "",                                                                 \
+      "names that functions may connect to: a file like /etc/hosts, asked first")
 #define CONFIG_NUMBERS(X)                                                                                    \
     X(workers, "FAAS_WORKERS", 4, 1, 64, "WASM workers at start, and the least")                             \
     X(workers_max, "FAAS_WORKERS_MAX", -1, 1, 64, "the most (4 x cores); as FAAS_WORKERS: always so many")   \
