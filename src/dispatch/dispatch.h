@@ -35,6 +35,7 @@ struct dispatch_config {
     uint32_t queue_ms;                              /* how long a call may wait for a worker */
     uint32_t queue_all_max;                         /* calls that may wait in all */
     uint32_t processes_per_function, processes_max; /* of Node.js and Python */
+    uint16_t gateway_port;                          /* where no function may connect to */
     dispatch_on_log *on_log;
     dispatch_on_artefact *on_artefact;
     void *context;

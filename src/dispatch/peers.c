@@ -7,7 +7,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "dispatch/dispatch_internal.h"
+#include "egress/broker.h"
 
 static void peers_arm(struct dispatch *dispatch) {
     if (!dispatch->reconnect.armed && (dispatch->server_fd < 0 || dispatch->balancer_fd < 0))
@@ -170,7 +172,14 @@ bool peers_ask_process(struct dispatch *dispatch, struct storage_version *versio
                               .request = request,
                               .limits = version->meta.limits};
     snprintf(message.text, sizeof message.text, "%s", version->meta.name);
-    return dispatch->server_fd >= 0 && message_send(dispatch->server_fd, &message, NULL, 0, &err) == 0;
+    if (dispatch->server_fd < 0)
+        return false;
+    if (!version->meta.allow[0])
+        return message_send(dispatch->server_fd, &message, NULL, 0, &err) == 0;
+    MEM_CLOSE_FD int policy_fd = -1;
+    message.type = MESSAGE_SERVER_START_NET;
+    return broker_write_policy(dispatch->config.gateway_port, version->meta.allow, &policy_fd, &err) == 0 &&
+           message_send(dispatch->server_fd, &message, &policy_fd, 1, &err) == 0;
 }
 
 bool peers_ask_usage(struct dispatch *dispatch, uint32_t worker, uint32_t request) {

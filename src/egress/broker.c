@@ -31,6 +31,7 @@ struct broker {
     struct connector connector;
     struct resolver resolver;
     size_t question_bytes; /* of this kernel */
+    int hosts_fd;
     atomic_int idle, threads;
 };
 
@@ -211,7 +212,7 @@ static int broker_prepare(struct broker *broker, const struct broker_config *con
     if (broker->question_bytes < sizeof(struct seccomp_notif))
         broker->question_bytes = sizeof(struct seccomp_notif);
     notice_init(&broker->notice, config->log_fd);
-    struct names *names = names_new(config->hosts_path);
+    struct names *names = names_new(broker->hosts_fd);
     broker->connector = (struct connector){.listener = listener,
                                            .rule = &broker->rule,
                                            .names = names,
@@ -233,6 +234,10 @@ int broker_run(const struct broker_config *config, struct err *err) {
     if (rc <= 0)
         return rc;                                      /* 0: the process never got as far as its program */
     struct broker *broker = mem_zalloc(sizeof *broker); /* its threads use it until the end */
+    /* The file need not be for everybody. */
+    broker->hosts_fd = *config->hosts_path ? open(config->hosts_path, O_RDONLY | O_CLOEXEC) : -1;
+    if (*config->hosts_path && broker->hosts_fd < 0)
+        return err_sys(err, "cannot read %s", config->hosts_path);
     rc = broker_become(user, group, err);
     if (rc == 0)
         rc = broker_prepare(broker, config, fds[0], fds[1], err);

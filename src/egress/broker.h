@@ -17,7 +17,7 @@ struct broker_config {
     int channel_fd;         /* the gate comes through it; owned */
     int policy_fd;          /* what broker_write_policy wrote; borrowed, as are the following */
     int log_fd;             /* the function's standard error */
-    const char *hosts_path; /* see names.h */
+    const char *hosts_path; /* a file like /etc/hosts, see names.h; "" = none */
 };
 
 /* A sealed memfd that says where the gateway listens and what the function may connect to. */

@@ -6,25 +6,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 
 /* Numbers go on, so that an address which an application kept never means another name. */
-enum { NAMES_FIRST = 256, NAMES_NUMBERS = 1 << 17, NAMES_LINE_BYTES = 1024 };
+enum { NAMES_FIRST = 256, NAMES_NUMBERS = 1 << 17 };
 static const struct address_net names_network = {{{[10] = 0xff, [11] = 0xff, [12] = 198, [13] = 18}},
                                                  96 + 15};
 
 struct names {
-    const char *hosts_path;
+    int hosts_fd;
     pthread_mutex_t lock;
     struct names_entry entries[NAMES_MAX]; /* of number n at n % NAMES_MAX */
     uint32_t next;
 };
 
-struct names *names_new(const char *hosts_path) {
+struct names *names_new(int hosts_fd) {
     struct names *names = mem_zalloc(sizeof *names);
-    names->hosts_path = hosts_path;
+    names->hosts_fd = hosts_fd;
     names->next = NAMES_FIRST;
     pthread_mutex_init(&names->lock, NULL);
     return names;
@@ -53,22 +54,24 @@ static void names_add(struct names_entry *entry, const struct address *address) 
 static void names_read_hosts_line(char *line, struct names_entry *entry) {
     struct address address;
     char *rest;
-    line[strcspn(line, "#\n")] = 0;
-    const char *first = strtok_r(line, " \t", &rest);
+    line[strcspn(line, "#")] = 0;
+    const char *first = strtok_r(line, " \t\r", &rest);
     if (!first || !address_parse(first, &address))
         return;
-    for (char *name; (name = strtok_r(NULL, " \t", &rest));)
+    for (char *name; (name = strtok_r(NULL, " \t\r", &rest));)
         if (allow_clean_name(name) && strcmp(name, entry->name) == 0)
             names_add(entry, &address);
 }
 
-static void names_read_hosts(const char *path, struct names_entry *entry) {
-    char line[NAMES_LINE_BYTES];
-    FILE *file = *path ? fopen(path, "re") : NULL;
-    while (file && fgets(line, sizeof line, file))
+static void names_read_hosts(int fd, struct names_entry *entry) {
+    MEM_FREE char *text = fd < 0 ? NULL : malloc(NAMES_HOSTS_BYTES + 1);
+    ssize_t len = text ? pread(fd, text, NAMES_HOSTS_BYTES, 0) : -1;
+    if (len <= 0)
+        return;
+    text[len] = 0;
+    char *rest;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
         names_read_hosts_line(line, entry);
-    if (file)
-        fclose(file);
 }
 
 static int names_ask_system(struct names_entry *entry, struct err *err) {
@@ -121,7 +124,7 @@ int names_look_up(struct names *names, const char *name, struct address *ret_ins
     if (fresh)
         return 0;
     snprintf(found.name, sizeof found.name, "%s", name);
-    names_read_hosts(names->hosts_path, &found);
+    names_read_hosts(names->hosts_fd, &found);
     int rc = found.count > 0 ? 0 : names_ask_system(&found, err);
     if (rc != 0)
         return rc;

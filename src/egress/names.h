@@ -9,6 +9,7 @@ enum {
     NAMES_MAX = 256,         /* kept; the oldest is forgotten for a newer one */
     NAMES_ADDRESSES_MAX = 8, /* of one name */
     NAMES_FRESH_S = 30,      /* looked up again when a function asks after that */
+    NAMES_HOSTS_BYTES = 64 << 10,
 };
 
 struct names_entry {
@@ -21,8 +22,9 @@ struct names_entry {
 
 struct names;
 
-/* hosts_path: a file like /etc/hosts that goes before the machine's resolver, or "". Borrowed. */
-struct names *names_new(const char *hosts_path);
+/* hosts_fd: a file like /etc/hosts (its first NAMES_HOSTS_BYTES) that goes before the machine's resolver, or
+ * -1. Borrowed. */
+struct names *names_new(int hosts_fd);
 /* Looks a cleaned name up, unless that was done a moment ago, and waits for it. 0 and its address inside;
  * ERR_NOT_FOUND when there is no such name, ERR_UNAVAILABLE when nobody could say. */
 int names_look_up(struct names *names, const char *name, struct address *ret_inside, struct err *err);

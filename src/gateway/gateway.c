@@ -8,6 +8,7 @@
 #include "base/listen.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "egress/address.h"
 #include "gateway/gateway_internal.h"
 #include "sandbox/programs.h"
 
@@ -29,7 +30,18 @@ static void gateway_on_release(struct storage_version *version) {
     dispatch_forget(gateway_of_process->dispatch, version);
 }
 
-static int gateway_open_dispatch(struct gateway *gateway, struct err *err) {
+/* 0 when it cannot be told. */
+static uint16_t gateway_port(int listen_fd) {
+    struct sockaddr_storage address;
+    struct address ignored;
+    socklen_t len = sizeof address;
+    uint16_t port = 0;
+    if (getsockname(listen_fd, (struct sockaddr *)&address, &len) == 0)
+        address_from_socket((const struct sockaddr *)&address, len, &ignored, &port);
+    return port;
+}
+
+static int gateway_open_dispatch(struct gateway *gateway, int listen_fd, struct err *err) {
     struct dispatch_config config = {
         .loop = gateway->loop,
         .storage = gateway->storage,
@@ -38,6 +50,7 @@ static int gateway_open_dispatch(struct gateway *gateway, struct err *err) {
         .queue_all_max = 16384,
         .processes_per_function = (uint32_t)gateway->config->processes_per_function,
         .processes_max = (uint32_t)gateway->config->processes_max,
+        .gateway_port = gateway_port(listen_fd),
         .on_log = gateway_on_log,
         .on_artefact = deploy_rebuild,
         .context = gateway,
@@ -100,7 +113,7 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
     if (rc == 0)
         rc = jobs_new(loop, &gateway->jobs, err);
     if (rc == 0)
-        rc = gateway_open_dispatch(gateway, err);
+        rc = gateway_open_dispatch(gateway, listen_fd, err);
     if (rc == 0)
         rc = gateway_open_http(gateway, listen_fd, err);
     if (rc != 0) {

@@ -12,7 +12,7 @@
 #include "server/channel.h"
 
 #define PROCESS_RUNTIMES_INSIDE "/faas/runtimes"
-enum { PROCESS_PIPE_BYTES = 256 << 10, PROCESS_ARGS_MAX = 12 };
+enum { PROCESS_PIPE_BYTES = 256 << 10, PROCESS_ARGS_MAX = 12, PROCESS_NETWORK_FILES = 3 };
 
 /* What an interpreter needs for itself, beside what the function may have. After boot node has 7 MiB in its
  * control group and 48 MiB of RLIMIT_DATA (stacks of its threads), python 5 and 7; the young generation of a
@@ -96,6 +96,23 @@ static void process_bind_interpreter(struct sandbox_spec *spec, const char *inte
     spec->binds[spec->bind_count++] = (struct sandbox_bind){.source = prefix};
 }
 
+/* What the C library asks for names, and the certificates of those whom TLS trusts, where the distributions
+ * keep them. */
+static void process_bind_network(struct sandbox_spec *spec, const char *runtimes_dir,
+                                 char paths[PROCESS_NETWORK_FILES][4096 + 32]) {
+    static const char *const files[PROCESS_NETWORK_FILES] = {"hosts", "resolv.conf", "nsswitch.conf"};
+    static const char *const targets[PROCESS_NETWORK_FILES] = {"/etc/hosts", "/etc/resolv.conf",
+                                                               "/etc/nsswitch.conf"};
+    static const char *const trusted[] = {"/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf",
+                                          "/etc/pki/tls/certs", "/etc/pki/ca-trust/extracted"};
+    for (int i = 0; i < PROCESS_NETWORK_FILES; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/network/%s", runtimes_dir, files[i]);
+        spec->binds[spec->bind_count++] = (struct sandbox_bind){.source = paths[i], .target = targets[i]};
+    }
+    for (size_t i = 0; i < sizeof trusted / sizeof *trusted; i++)
+        spec->binds[spec->bind_count++] = (struct sandbox_bind){.source = trusted[i], .optional = true};
+}
+
 static void process_fill_argv(const struct process_spec *spec, char **argv, char *heap_flag,
                               size_t heap_flag_size, char *script) {
     const struct process_runtime *runtime = &process_runtimes[spec->runtime];
@@ -115,6 +132,7 @@ static int process_sandbox(const struct process_spec *spec, const struct process
                            struct sandbox_child *ret_child, struct err *err) {
     const struct process_runtime *runtime = &process_runtimes[spec->runtime];
     char script[4096], runtimes_dir[4096], prefix[4096], heap_flag[48];
+    char network[PROCESS_NETWORK_FILES][4096 + 32];
     /* Where the platform is installed is nobody's business inside; without a root of its own it is the same
      * place. */
     const char *inside = sandbox_probe() == SANDBOX_NAMESPACES ? PROCESS_RUNTIMES_INSIDE : runtimes_dir;
@@ -140,10 +158,13 @@ static int process_sandbox(const struct process_spec *spec, const struct process
         .tmp_mb = spec->tmp_mb,
         .inner_pid = spec->inner_pid,
         .page_fd = pipes->channel.page,
+        .gate_fd = spec->gate_fd,
     };
     programs_bind_system(&sandbox);
     sandbox.binds[sandbox.bind_count++] = (struct sandbox_bind){.source = runtimes_dir, .target = inside};
     process_bind_interpreter(&sandbox, spec->interpreter, prefix, sizeof prefix);
+    if (spec->gate_fd > 0)
+        process_bind_network(&sandbox, runtimes_dir, network);
     return sandbox_start(&sandbox, ret_child, err);
 }
 
@@ -182,6 +203,8 @@ int process_start(const struct process_spec *spec, struct sandbox_child *ret_chi
     ret_ends[PROCESS_STDIN] = mem_steal_fd(&pipes.in[1]);
     ret_ends[PROCESS_STDOUT] = mem_steal_fd(&pipes.out[0]);
     ret_ends[PROCESS_STDERR] = mem_steal_fd(&pipes.error[0]);
+    if (spec->gate_fd > 0)
+        *spec->ret_error_fd = mem_steal_fd(&pipes.error[1]);
     process_close_pipes(&pipes);
     *ret_child = child;
     return 0;

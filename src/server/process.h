@@ -23,6 +23,10 @@ struct process_spec {
     const char *parts_dir;   /* runtimes/ is below it */
     uint32_t memory_mb, processes, tmp_mb;
     uint32_t inner_pid;
+    int gate_fd; /* see struct sandbox_spec */
+    /* Descriptor of the write end of its standard error, for its broker; owned by the caller then. Wanted
+     * with a gate only. */
+    int *ret_error_fd;
 };
 
 /* "node", "python". */

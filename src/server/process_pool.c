@@ -13,7 +13,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "egress/broker.h"
 #include "sandbox/programs.h"
+#include "server/egress_child.h"
 #include "server/process.h"
 #include "server/spawn.h"
 #include "server/usage.h"
@@ -37,8 +39,9 @@ struct process {
     uint64_t orphaned_ns; /* when that went; 0 = it is there */
     struct sandbox_child child;
     struct loop_watch exit_watch;
-    const struct page *page; /* owned mapping */
-    int ends[PROCESS_ENDS];  /* of a spare */
+    const struct page *page;     /* owned mapping */
+    int ends[PROCESS_ENDS];      /* of a spare */
+    struct egress_child *broker; /* of one that may connect; else NULL */
     struct process *next, *prev;
 };
 
@@ -55,6 +58,7 @@ struct process_pool {
     struct process_pool_config config;
     struct process_runtime_state runtimes[RUNTIME_COUNT];
     struct process *first;
+    struct egress_children brokers;
     uint32_t alive, taken;
     uint32_t next_number, next_inner_pid, inner_pid_max;
     bool filling, filled, draining;
@@ -120,6 +124,7 @@ static void process_pool_unlink(struct process *process) {
 }
 
 static void process_pool_release(struct process *process) {
+    egress_child_release(process->broker);
     loop_unwatch(process->pool->config.loop, &process->exit_watch);
     mem_close_fd(&process->child.pidfd);
     process_close_ends(process->ends);
@@ -200,42 +205,101 @@ static int process_pool_watch(struct process *process, struct err *err) {
     return loop_watch(process->pool->config.loop, &process->exit_watch, EPOLLIN, err);
 }
 
-/* A spare of these limits. */
-static int process_pool_boot(struct process_pool *pool, enum runtime runtime, const struct limits *limits,
-                             struct process **ret_process, struct err *err) {
-    struct process_spec spec = {.runtime = runtime,
-                                .interpreter = pool->runtimes[runtime].interpreter,
+/* Without its broker a process cannot connect for the rest of its life, and the next one can. */
+static void process_pool_on_broker_end(void *context) {
+    struct process *process = context;
+    log_event("the broker of process %u ended; ending the process", process->number);
+    process->broker = NULL;
+    spawn_kill(process->child.pidfd, SIGKILL);
+}
+
+/* The channel is the broker's end. */
+static int process_pool_start_broker(struct process *process, int channel_fd, int policy_fd, int log_fd,
+                                     struct err *err) {
+    const struct process_pool_config *config = &process->pool->config;
+    struct egress_child_spec spec = {.parts_dir = config->parts_dir,
+                                     .hosts_path = config->hosts_path,
+                                     .channel_fd = channel_fd,
+                                     .policy_fd = policy_fd,
+                                     .log_fd = log_fd,
+                                     .on_end = process_pool_on_broker_end,
+                                     .context = process};
+    return egress_child_start(&process->pool->brokers, &spec, &process->broker, err);
+}
+
+/* A child that will not be used. */
+static void process_pool_discard(struct process *process) {
+    bool ignored;
+    kill(process->child.pid, SIGKILL);
+    waitpid(process->child.pid, NULL, 0);
+    sandbox_finish(&process->child, &ignored, &ignored);
+    process_pool_release(process);
+}
+
+/* The process is freed when it fails. */
+static int process_pool_start(struct process *process, const struct message *start, int gate_fd,
+                              int *ret_error_fd, struct err *err) {
+    struct process_pool *pool = process->pool;
+    struct process_spec spec = {.runtime = process->runtime,
+                                .interpreter = pool->runtimes[process->runtime].interpreter,
                                 .parts_dir = pool->config.parts_dir,
-                                .memory_mb = limits->memory_mb,
-                                .processes = limits->processes,
-                                .tmp_mb = limits->tmp_mb,
-                                .inner_pid = process_pool_next_inner_pid(pool, runtime)};
-    struct process *process = mem_zalloc(sizeof *process);
+                                .memory_mb = start->limits.memory_mb,
+                                .processes = start->limits.processes,
+                                .tmp_mb = start->limits.tmp_mb,
+                                .inner_pid = process_pool_next_inner_pid(pool, process->runtime),
+                                .gate_fd = gate_fd,
+                                .ret_error_fd = ret_error_fd};
     int rc = process_start(&spec, &process->child, process->ends, err);
     if (rc < 0) {
         free(process);
         return rc;
     }
-    process->pool = pool;
-    process->runtime = runtime;
     process->number = pool->next_number++;
-    process->spare = true;
-    process->exit_watch.fd = -1;
     rc = process_pool_watch(process, err);
+    if (rc < 0)
+        process_pool_discard(process);
+    return rc;
+}
+
+/* With a broker beside it, which is started while the interpreter boots. */
+static int process_pool_start_watched(struct process *process, const struct message *start, int policy_fd,
+                                      struct err *err) {
+    int channel[2];
+    int rc = broker_open_channel(channel, err);
     if (rc < 0) {
-        bool ignored;
-        kill(process->child.pid, SIGKILL);
-        waitpid(process->child.pid, NULL, 0);
-        sandbox_finish(&process->child, &ignored, &ignored);
-        process_pool_release(process);
+        free(process);
         return rc;
     }
+    MEM_CLOSE_FD int broker_fd = channel[0], gate_fd = channel[1], error_fd = -1;
+    rc = process_pool_start(process, start, gate_fd, &error_fd, err);
+    if (rc < 0)
+        return rc;
+    rc = process_pool_start_broker(process, broker_fd, policy_fd, error_fd, err);
+    if (rc < 0)
+        process_pool_discard(process);
+    return rc;
+}
+
+/* A spare of the start's runtime and limits. policy_fd >= 0: with a network, as far as that says. */
+static int process_pool_boot(struct process_pool *pool, const struct message *start, int policy_fd,
+                             struct process **ret_process, struct err *err) {
+    struct process *process = mem_zalloc(sizeof *process);
+    process->pool = pool;
+    process->runtime = (enum runtime)start->runtime;
+    process->spare = true;
+    process->child.pidfd = process->exit_watch.fd = -1;
+    for (int i = 0; i < PROCESS_ENDS; i++)
+        process->ends[i] = -1;
+    int rc = policy_fd < 0 ? process_pool_start(process, start, 0, NULL, err)
+                           : process_pool_start_watched(process, start, policy_fd, err);
+    if (rc < 0)
+        return rc;
     process->next = pool->first;
     if (pool->first)
         pool->first->prev = process;
     pool->first = process;
     pool->alive++;
-    pool->runtimes[runtime].spares++;
+    pool->runtimes[process->runtime].spares++;
     *ret_process = process;
     return 0;
 }
@@ -243,7 +307,8 @@ static int process_pool_boot(struct process_pool *pool, enum runtime runtime, co
 static void process_pool_boot_spare(struct process_pool *pool, enum runtime runtime) {
     struct process *ignored;
     struct err err;
-    if (process_pool_boot(pool, runtime, &LIMITS_DEFAULTS, &ignored, &err) == 0)
+    struct message standard = {.runtime = (uint8_t)runtime, .limits = LIMITS_DEFAULTS};
+    if (process_pool_boot(pool, &standard, -1, &ignored, &err) == 0)
         return;
     if (process_pool_backoff(&pool->runtimes[runtime]))
         log_event("no spare %s process: %s", process_runtime_name(runtime), err.msg);
@@ -326,6 +391,7 @@ static void process_pool_on_orphans(struct loop_timer *timer) {
 struct process_pool *process_pool_new(const struct process_pool_config *config) {
     struct process_pool *pool = mem_zalloc(sizeof *pool);
     pool->config = *config;
+    pool->brokers.loop = config->loop;
     pool->next_number = PROCESS_POOL_FIRST_NUMBER;
     process_pool_spare_none(pool, 0);
     pool->inner_pid_max = process_pool_pid_max();
@@ -349,6 +415,7 @@ void process_pool_free(struct process_pool *pool) {
         process_pool_unlink(process);
         process_pool_release(process);
     }
+    egress_children_fini(&pool->brokers);
     free(pool);
 }
 
@@ -367,7 +434,7 @@ static struct process *process_pool_find_spare(struct process_pool *pool, enum r
     return found;
 }
 
-static int process_pool_get(struct process_pool *pool, const struct message *start,
+static int process_pool_get(struct process_pool *pool, const struct message *start, int policy_fd,
                             struct process **ret_process, struct err *err) {
     enum runtime runtime = (enum runtime)start->runtime;
     if (pool->draining)
@@ -380,24 +447,25 @@ static int process_pool_get(struct process_pool *pool, const struct message *sta
         *err = pool->runtimes[runtime].missing;
         return -err->code;
     }
-    *ret_process = process_pool_fits_spare(&start->limits) ? process_pool_find_spare(pool, runtime) : NULL;
-    return *ret_process ? 0 : process_pool_boot(pool, runtime, &start->limits, ret_process, err);
+    bool fits = policy_fd < 0 && process_pool_fits_spare(&start->limits);
+    *ret_process = fits ? process_pool_find_spare(pool, runtime) : NULL;
+    return *ret_process ? 0 : process_pool_boot(pool, start, policy_fd, ret_process, err);
 }
 
-void process_pool_take(struct process_pool *pool, const struct message *start, struct peer *gateway,
-                       uint64_t serial) {
+void process_pool_take(struct process_pool *pool, const struct message *start, int policy_fd,
+                       struct process_pool_asker asker) {
     struct err err;
     struct process *process;
     struct message answer = {.runtime = start->runtime, .request = start->request};
-    if (process_pool_get(pool, start, &process, &err) < 0) {
+    if (process_pool_get(pool, start, policy_fd, &process, &err) < 0) {
         answer.type = MESSAGE_SERVER_START_FAILED;
         answer.code = err.code;
         snprintf(answer.text, sizeof answer.text, "%s", err.msg);
-        peer_send(gateway, &answer, NULL, 0);
+        peer_send(asker.peer, &answer, NULL, 0);
         return;
     }
     process->spare = false;
-    process->serial = serial;
+    process->serial = asker.serial;
     pool->runtimes[process->runtime].wanted = true;
     pool->runtimes[process->runtime].spares--;
     pool->runtimes[process->runtime].backoff_ns = 0;
@@ -405,7 +473,7 @@ void process_pool_take(struct process_pool *pool, const struct message *start, s
     answer.type = MESSAGE_SERVER_PROCESS;
     answer.worker = process->number;
     answer.pid = process->child.pid;
-    peer_send(gateway, &answer, process->ends, PROCESS_ENDS);
+    peer_send(asker.peer, &answer, process->ends, PROCESS_ENDS);
     for (int i = 0; i < PROCESS_ENDS; i++)
         process->ends[i] = -1;
     if (pool->filling)

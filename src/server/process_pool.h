@@ -26,9 +26,10 @@ typedef void process_pool_on_gone(void *context, uint64_t serial, const struct m
 typedef void process_pool_on_empty(void *context);
 
 struct process_pool_config {
-    struct loop *loop;     /* borrowed, as is the text */
-    const char *parts_dir; /* runtimes/ is below it */
-    uint32_t most;         /* processes in the gateway's hands */
+    struct loop *loop;      /* borrowed, as is the text */
+    const char *parts_dir;  /* runtimes/ is below it */
+    const char *hosts_path; /* for the brokers: see egress/names.h */
+    uint32_t most;          /* processes in the gateway's hands */
     process_pool_on_gone *on_gone;
     process_pool_on_empty *on_empty;
     void *context;
@@ -43,9 +44,15 @@ void process_pool_fill(struct process_pool *pool);
  * stay. */
 void process_pool_spare_none(struct process_pool *pool, uint32_t runtimes);
 void process_pool_want(struct process_pool *pool, enum runtime runtime);
-/* Answers SERVER_START with SERVER_PROCESS or SERVER_START_FAILED. */
-void process_pool_take(struct process_pool *pool, const struct message *start, struct peer *gateway,
-                       uint64_t serial);
+/* Who wants a process: the answer goes to the peer. */
+struct process_pool_asker {
+    struct peer *peer;
+    uint64_t serial; /* of that gateway connection */
+};
+/* Answers SERVER_START with SERVER_PROCESS or SERVER_START_FAILED. policy_fd: what SERVER_START_NET came
+ * with, borrowed; -1 = a process without a network. */
+void process_pool_take(struct process_pool *pool, const struct message *start, int policy_fd,
+                       struct process_pool_asker asker);
 /* Answers SERVER_MEASURE with SERVER_USAGE; not at all when the process is gone. */
 void process_pool_measure(struct process_pool *pool, const struct message *measure, struct peer *gateway);
 /* The gateway connection `serial` is gone. */

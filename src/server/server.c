@@ -94,16 +94,17 @@ static void server_hello(struct server_client *client, const struct message *hel
 }
 
 static void server_on_message(struct peer *peer, const struct message *message, int *fds, int fd_count) {
-    (void)fds;
-    (void)fd_count;
+    MEM_CLOSE_FD int policy_fd = fd_count == 1 ? fds[0] : -1; /* there is no message to here with more */
     struct server_client *client = peer->context;
     struct server *server = client->server;
+    bool start = message->type == MESSAGE_SERVER_START || message->type == MESSAGE_SERVER_START_NET;
     if (message->type == MESSAGE_SERVER_HELLO) {
         server_hello(client, message);
     } else if (message->type == MESSAGE_SERVER_WANTED && server->gateway == client) {
         process_pool_want(server->processes, (enum runtime)message->runtime);
-    } else if (message->type == MESSAGE_SERVER_START && server->gateway == client) {
-        process_pool_take(server->processes, message, peer, client->serial);
+    } else if (start && server->gateway == client) {
+        process_pool_take(server->processes, message, policy_fd,
+                          (struct process_pool_asker){peer, client->serial});
     } else if (message->type == MESSAGE_SERVER_MEASURE && server->gateway == client) {
         process_pool_measure(server->processes, message, peer);
     } else {
@@ -270,6 +271,7 @@ static void server_start_parts(struct server *server, const char *parts_dir) {
     server->processes =
         process_pool_new(&(struct process_pool_config){.loop = server->loop,
                                                        .parts_dir = parts_dir,
+                                                       .hosts_path = config->egress_hosts,
                                                        .most = (uint32_t)config->processes_max,
                                                        .on_gone = server_on_process_gone,
                                                        .on_empty = server_on_empty,

@@ -65,6 +65,10 @@ static int meta_check(const struct storage_meta *meta, struct err *err) {
         return meta_refuse(err, "limits." #field);
     LIMITS_TABLE(META_LIMIT_CHECK)
 #undef META_LIMIT_CHECK
+    struct allow allow;
+    if (!META_IS_TERMINATED(meta->allow) || (meta->wasm && meta->allow[0]) ||
+        allow_parse(meta->allow, &allow, err) != 0)
+        return meta_refuse(err, "allow");
     return 0;
 }
 
@@ -111,6 +115,10 @@ static json_t *meta_to_json(const struct storage_meta *meta) {
         "created_s", (json_int_t)meta->created_s, "limits", limits, "wasm", (int)meta->wasm);
     /* Only where it is set: metadata of before there was such a thing reads the same. */
     if (root && meta->isolated && json_object_set_new(root, "isolated", json_true()) != 0) {
+        json_decref(root);
+        return NULL;
+    }
+    if (root && meta->allow[0] && json_object_set_new(root, "allow", json_string(meta->allow)) != 0) {
         json_decref(root);
         return NULL;
     }
@@ -245,6 +253,8 @@ static int meta_from_json(const json_t *root, struct storage_meta *meta, struct 
     meta->cgi = meta_take_flag(&reader, "cgi");
     if (json_object_get(root, "isolated"))
         meta->isolated = meta_take_flag(&reader, "isolated");
+    if (json_object_get(root, "allow"))
+        meta_take_text(&reader, "allow", meta->allow, sizeof meta->allow);
     meta->version = (uint32_t)meta_take_number(&reader, "version", UINT32_MAX, -1);
     meta->size = meta_take_number(&reader, "size", META_SIZE_MAX, -1);
     meta->created_s = meta_take_number(&reader, "created_s", META_CREATED_S_MAX, -1);

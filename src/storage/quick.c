@@ -119,6 +119,8 @@ bool quick_decode(const char *json, size_t len, struct storage_meta *ret_meta) {
     quick_expect(reader, ",\"wasm\":");
     meta->wasm = quick_flag(reader);
     meta->isolated = !reader->failed && quick_accept(reader, ",\"isolated\":true");
+    if (!reader->failed && quick_accept(reader, ",\"allow\":\""))
+        quick_text(reader, meta->allow, sizeof meta->allow);
     if (meta->wasm && !reader->failed) {
         quick_expect(reader, ",\"engine\":\"");
         quick_text(reader, meta->engine, sizeof meta->engine);

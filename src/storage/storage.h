@@ -21,6 +21,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "egress/allow.h"
 #include "wire/limits.h"
 #include "wire/message.h"
 
@@ -66,6 +67,7 @@ struct storage_meta {
     uint64_t size;      /* bytes of source */
     uint64_t created_s; /* since the epoch */
     struct limits limits;
+    char allow[ALLOW_TEXT_BYTES];            /* js, python: what it may connect to; "" = nothing */
     bool wasm;                               /* code.wasm and code.cwasm exist */
     char engine[STORAGE_ENGINE_MAX];         /* engine and version that code.cwasm is for */
     uint8_t native_hash[STORAGE_HASH_BYTES]; /* of code.cwasm, keyed by the engine's name */

@@ -49,6 +49,9 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
       "worker, pid: one fewer is needed; no more calls for it, it ends when it has answered")                \
     X(SERVER_WANTED, 29, "gateway", "server", 0,                                                             \
       "runtime: there is, or soon will be, a function of it: its spares are to be booted")                   \
+    X(SERVER_START_NET, 30, "gateway", "server", 1,                                                          \
+      "as SERVER_START, of a process that may connect to what the descriptor says (memfd: the gateway's "    \
+      "port, a newline, the allow-list, a newline)")                                                         \
     X(SERVER_MEASURE, 33, "gateway", "server", 0, "worker, request: what has this process used?")            \
     X(SERVER_USAGE, 34, "server", "gateway", 0,                                                              \
       "worker, request, target: CPU time in ms of the process and of all below it, since its start")         \
