@@ -6,8 +6,11 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "egress/allow.h"
+#include "egress/probe.h"
 #include "gateway/build.h"
 #include "gateway/gateway_internal.h"
+#include "sandbox/sandbox.h"
 
 struct deploy {
     struct gateway *gateway;
@@ -26,7 +29,7 @@ struct deploy {
 /* ---- parameters ---- */
 
 static int deploy_check_known(struct http_slice query, struct err *err) {
-    static const char *const known[] = {"name", "lang", "http", "isolation", NULL};
+    static const char *const known[] = {"name", "lang", "http", "isolation", "allow", NULL};
     return limits_check_known(query, known, err);
 }
 
@@ -67,6 +70,22 @@ static int deploy_parse_isolation(struct http_slice query, struct storage_meta *
     return 0;
 }
 
+/* What the function may connect to. */
+static int deploy_parse_allow(struct http_slice query, struct storage_meta *meta, struct err *err) {
+    struct allow allow;
+    int rc = http_query_get(query, "allow", meta->allow, sizeof meta->allow, err);
+    if (rc < 0 || !meta->allow[0])
+        return rc < 0 ? rc : 0;
+    if (storage_lang_find(meta->lang)->runtime == RUNTIME_WASM)
+        return err_set(err, ERR_BAD_REQUEST,
+                       "allow is for js and python: a %s function has no network to be allowed", meta->lang);
+    rc = allow_parse(meta->allow, &allow, err);
+    if (rc == 0 && sandbox_probe() != SANDBOX_NAMESPACES)
+        rc = err_set(err, ERR_NOT_INSTALLED,
+                     "allow: this machine gives no network namespaces, so no function may connect");
+    return rc == 0 ? probe_run(err) : rc;
+}
+
 static int deploy_parse(struct gateway *gateway, const struct http_request *http, bool update,
                         struct storage_meta *ret_meta, struct err *err) {
     char name[256], lang[64], mode[16];
@@ -85,6 +104,8 @@ static int deploy_parse(struct gateway *gateway, const struct http_request *http
     }
     if (rc == 0)
         rc = deploy_parse_isolation(http->query, ret_meta, err);
+    if (rc == 0)
+        rc = deploy_parse_allow(http->query, ret_meta, err);
     if (rc != 0)
         return rc;
     rc = http_query_get(http->query, "http", mode, sizeof mode, err);

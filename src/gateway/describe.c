@@ -29,6 +29,19 @@ void describe_limits(struct buf *body, const struct limits *limits) {
     DESCRIBE_LITERAL(body, "}");
 }
 
+/* "a:1,b:2" as ["a:1","b:2"]. */
+static void describe_allow(struct buf *body, const char *allow) {
+    DESCRIBE_LITERAL(body, ",\"allow\":[");
+    for (const char *at = allow; *at;) {
+        size_t len = strcspn(at, ",");
+        buf_append_str(body, at == allow ? "\"" : ",\"");
+        buf_append(body, at, len);
+        DESCRIBE_LITERAL(body, "\"");
+        at += len + (at[len] == ',');
+    }
+    DESCRIBE_LITERAL(body, "]");
+}
+
 /* No formatting: the list may have ten thousand of them, and the loop waits for it. */
 static void describe_fields(struct buf *body, const struct storage_version *version) {
     const struct storage_meta *meta = &version->meta;
@@ -43,6 +56,7 @@ static void describe_fields(struct buf *body, const struct storage_version *vers
     describe_text(body, ",\"http\":\"", meta->cgi ? "cgi" : "plain");
     bool fresh = meta->wasm || meta->isolated || strcmp(meta->entry, "script") == 0;
     describe_text(body, ",\"isolation\":\"", fresh ? "call" : "process");
+    describe_allow(body, meta->allow);
     describe_number(body, ",\"created\":", meta->created_s);
     describe_number(body, ",\"calls\":", stats ? stats->calls : 0);
     if (stats && stats->last_call_s)
