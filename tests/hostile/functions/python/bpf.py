@@ -1,0 +1,10 @@
+# Tries: programs in the kernel, and its counters: bpf, perf_event_open. Expected: refused (200).
+attribute = (ctypes.c_uint32 * 32)(1, 4, 4, 1)
+attempt("bpf map", lambda: f"map {call(321, 0, attribute, 128)}")
+instructions = (ctypes.c_uint64 * 2)(0x00000000000000B7, 0x95)
+license_text = ctypes.create_string_buffer(b"GPL")
+program = (ctypes.c_uint64 * 16)(1 | 2 << 32, ctypes.addressof(instructions), ctypes.addressof(license_text))
+attempt("bpf program", lambda: f"program {call(321, 5, program, 128)}")
+event = (ctypes.c_uint32 * 32)(1, 128)
+attempt("perf_event_open", lambda: f"event {call(298, event, 0, -1, -1, 0)}")
+say("end")

@@ -1,0 +1,119 @@
+"""An instance of each tier of the sandbox, with the host that its functions attack."""
+
+import json
+import os
+import runpy
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import faas
+import host
+import probes
+
+ORDINARY_UID = 20000 + os.getpid() % 10000
+CACHE = Path.home() / ".cache" / "minifaas" / "rust-wasm"
+
+
+def reason_not_run(tier):
+    """Why this machine cannot give a tier; None when it can."""
+    if tier == "root" and os.getuid() != 0:
+        return "tier root not run: not started as root"
+    if tier == "user" and os.getuid() == 0 and not (shutil.which("setpriv") and shutil.which("unshare")):
+        return "tier user not run: no setpriv or unshare to become an ordinary user with"
+    return None
+
+
+def source_of(probe, target):
+    """The whole source of a probe: its prelude, and what the test has set up put into its place."""
+    if probe.lang == "wasm":
+        return runpy.run_path(str(probe.path))["MODULE"]
+    text = probe.path.read_text()
+    if probe.lang in probes.PRELUDES:
+        text = (probe.path.parent / probes.PRELUDES[probe.lang]).read_text() + text
+    return text.replace("@SECRET@", target["secret"]).replace("@CODE@", target["code"])
+
+
+class Tier:
+    WITNESSES = {
+        "python": 'def handler(event, context):\n    return "witness"  # CANARY\n',
+        "js": "exports.handler = async () => 'witness'; // CANARY\n",
+        "c": '#include <stdio.h>\n/* CANARY */\nint main(void) { fputs("\\"witness\\"", stdout); return 0; }\n',
+    }
+
+    def __init__(self, name, **env):
+        self.name = name
+        self.is_user = name == "user" and os.getuid() == 0
+        self.host = host.Host(ORDINARY_UID if self.is_user else None)
+        self.place = self.host.folder / "place"
+        self.place.mkdir()
+        env = {"FAAS_CANARY": self.host.canary, "FAAS_WORKERS": 2, "FAAS_WORKERS_MAX": 2, "FAAS_QUEUE_MS": 60000, **env}
+        if self.is_user:
+            self.system = self.make_user_system(env)
+        else:
+            self.system = faas.System(home=self.place / "instance", **env)
+        self.pool = ThreadPoolExecutor(2)
+        self.deploys = {}
+
+    def make_user_system(self, env):
+        """Executables that an ordinary user can read, a home of its own, nothing of ours."""
+        shutil.copytree(faas.BIN, self.place / "bin", symlinks=True)
+        home = self.place / "home"
+        rust = home / ".cache" / "minifaas" / "rust-wasm"
+        rust.mkdir(parents=True)
+        for path in (home, home / ".cache", home / ".cache" / "minifaas"):
+            os.chown(path, ORDINARY_UID, ORDINARY_UID)
+        script = f'if [ -d "{CACHE}" ]; then mount --bind "{CACHE}" "{rust}"; fi; exec setpriv --reuid={ORDINARY_UID} --regid={ORDINARY_UID} --clear-groups "$@"'
+        return faas.System(
+            home=self.place / "instance", bin_dir=self.place / "bin", owner=ORDINARY_UID, HOME=home, XDG_CACHE_HOME=None,
+            prefix=["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"], **env,
+        )  # fmt: skip
+
+    def start(self, selected):
+        self.system.start(40)
+        self.witnesses = {
+            lang: self.system.deploy(source.replace("CANARY", self.host.canary), lang, name=f"witness-{lang}")
+            for lang, source in self.WITNESSES.items()
+        }
+        code = next((self.system.data_dir / self.witnesses["c"].id).glob("code.c"))
+        self.target = self.host.target(self.system, code)
+        self.kept = {function.id: self.host.snapshot(self.system.data_dir / function.id) for function in self.witnesses.values()}
+        self.parts = self.system.platform_pids()
+        for probe in selected:
+            self.deploys[probe.file] = self.pool.submit(self.deploy, probe)
+        return self
+
+    def deploy(self, probe):
+        name = "h-" + probe.file.replace("/", "-").replace("_", "-")
+        return self.system.try_deploy(source_of(probe, self.target), probe.lang, name, **probe.params)
+
+    def log_of(self, name):
+        path = self.system.log_dir / "functions" / f"{name}.log"
+        texts = [file.read_text(errors="replace") for file in sorted(path.parent.glob(path.name + "*"))]
+        return "".join(texts)
+
+    def assert_untouched(self):
+        """Nothing of what a probe did reached the host, the platform, or other functions."""
+        faas.wait_until(lambda: not self.host.marked(), 5, lambda: f"processes of a function left: {self.host.marked()}")
+        assert not self.host.effects(), self.host.effects()
+        assert self.system.platform_pids() == self.parts, f"a part died\n{self.system.tail()}"
+        for lang, function in self.witnesses.items():
+            answer = function.invoke()
+            assert answer.output.strip() == '"witness"', (lang, answer)
+            assert self.host.snapshot(self.system.data_dir / function.id) == self.kept[function.id], f"the code of {lang} has changed"
+
+    def close(self):
+        self.pool.shutdown(wait=False, cancel_futures=True)
+        try:
+            if self.system.process:
+                print(self.system.tail())
+                self.system.stop(20)
+                assert not self.host.effects(), self.host.effects()
+        finally:
+            self.system.remove()
+            self.host.close()
+
+
+def text_of(answer):
+    """All that the caller is shown."""
+    return json.dumps(answer.headers) + answer.body.decode(errors="replace")
