@@ -19,7 +19,8 @@
     X(weights, "FAAS_WEIGHTS", "",                                                                           \
       "weights of the workers by number, for WEIGHTED: 4,2,1; 1 where not given")                            \
     X(egress_hosts, "FAAS_EGRESS_HOSTS", "",                                                                 \
-      "names that functions may connect to: a file like /etc/hosts, asked first")
+      "names that functions may connect to: a file like /etc/hosts, asked first")                            \
+    X(sandbox, "FAAS_SANDBOX", "auto", "auto; require: every wall, or nothing starts; off: to measure")
 #define CONFIG_NUMBERS(X)                                                                                    \
     X(workers, "FAAS_WORKERS", 4, 1, 64, "WASM workers at start, and the least")                             \
     X(workers_max, "FAAS_WORKERS_MAX", -1, 1, 64, "the most (4 x cores); as FAAS_WORKERS: always so many")   \

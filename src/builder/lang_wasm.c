@@ -55,7 +55,7 @@ static int lang_wasm_missing(const char *what, const char *packages, struct err 
 
 /* A source can make its compiler show files: without a root of its own none is compiled. */
 static int lang_wasm_check_sandbox(struct err *err) {
-    if (sandbox_probe() == SANDBOX_NAMESPACES)
+    if (sandbox_has_root())
         return 0;
     return err_set(
         err, ERR_NOT_INSTALLED,

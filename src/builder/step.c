@@ -65,7 +65,7 @@ int step_create_file(const struct builder *builder, const char *name, int *ret_f
 }
 
 const char *step_path(const struct sandbox_bind *bind) {
-    return sandbox_probe() == SANDBOX_NAMESPACES && bind->target ? bind->target : bind->source;
+    return sandbox_has_root() && bind->target ? bind->target : bind->source;
 }
 
 static void step_kill(struct step_run_state *run, enum err_code reason) {

@@ -80,7 +80,7 @@ static int deploy_parse_allow(struct http_slice query, struct storage_meta *meta
         return err_set(err, ERR_BAD_REQUEST,
                        "allow is for js and python: a %s function has no network to be allowed", meta->lang);
     rc = allow_parse(meta->allow, &allow, err);
-    if (rc == 0 && sandbox_probe() != SANDBOX_NAMESPACES)
+    if (rc == 0 && !sandbox_has_root())
         rc = err_set(err, ERR_NOT_INSTALLED,
                      "allow: this machine gives no network namespaces, so no function may connect");
     return rc == 0 ? probe_run(err) : rc;

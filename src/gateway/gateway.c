@@ -11,6 +11,7 @@
 #include "egress/address.h"
 #include "gateway/gateway_internal.h"
 #include "sandbox/programs.h"
+#include "sandbox/sandbox.h"
 
 enum { GATEWAY_DRAIN_S = 10, GATEWAY_DRAIN_CHECK_MS = 5 };
 
@@ -92,6 +93,15 @@ static int gateway_open_keys(struct gateway *gateway, int listen_fd, struct err 
     return keyring_new(&config, &gateway->auth.keyring, err);
 }
 
+/* Now, while there is one thread: to be shown. The builders make their own sandboxes. */
+static int gateway_use_sandbox(const struct config *config, struct err *err) {
+    int rc = sandbox_use(config->sandbox, err);
+    if (rc == 0)
+        sandbox_probe();
+    sandbox_fini();
+    return rc;
+}
+
 int gateway_new(struct loop *loop, const struct config *config, int listen_fd, struct gateway **ret_gateway,
                 struct err *err) {
     struct gateway *gateway = mem_zalloc(sizeof *gateway);
@@ -102,6 +112,8 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
     int rc = 0;
     if (getrandom(&gateway->call_id_seed, sizeof gateway->call_id_seed, 0) < 0)
         rc = err_sys(err, "getrandom");
+    if (rc == 0)
+        rc = gateway_use_sandbox(config, err);
     if (rc == 0)
         rc = programs_parts_dir(gateway->parts_dir, sizeof gateway->parts_dir, err);
     if (rc == 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "gateway/gateway_internal.h"
+#include "sandbox/sandbox.h"
 
 static void metrics_header(struct buf *out, const char *name, const char *type, const char *help) {
     buf_append_format(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
@@ -101,6 +102,19 @@ static void metrics_workers(struct gateway *gateway, struct buf *out) {
                           totals.strategy == i);
 }
 
+static void metrics_sandbox(struct buf *out) {
+    const struct sandbox_report *report = sandbox_probe();
+    metrics_header(out, "faas_sandbox_tier", "gauge", "1 for how far the walls around functions go here.");
+    for (enum sandbox_tier tier = SANDBOX_OFF; tier <= SANDBOX_FULL; tier++)
+        buf_append_format(out, "faas_sandbox_tier{tier=\"%s\"} %d\n", sandbox_tier_name(tier),
+                          report->tier == tier);
+    metrics_header(out, "faas_sandbox_wall", "gauge", "1 for each wall that is there.");
+#define METRICS_WALL(field, name)                                                                            \
+    buf_append_format(out, "faas_sandbox_wall{wall=\"" #field "\"} %d\n", report->field);
+    SANDBOX_WALLS(METRICS_WALL)
+#undef METRICS_WALL
+}
+
 static uint64_t metrics_word(const _Atomic uint64_t *word) {
     return atomic_load_explicit(word, memory_order_relaxed);
 }
@@ -180,6 +194,7 @@ void metrics_route(struct gateway *gateway, struct http_conn *conn) {
     metrics_versions(gateway, &out, &depths);
     metrics_workers(gateway, &out);
     metrics_scaling(gateway, &out);
+    metrics_sandbox(&out);
     buf_append(&out, depths.data, depths.len);
     out.failed |= depths.failed;
     buf_fini(&depths);

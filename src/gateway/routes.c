@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gateway/gateway_internal.h"
+#include "sandbox/sandbox.h"
 
 typedef void routes_handler(struct gateway *gateway, struct http_conn *conn, struct http_request *request);
 
@@ -38,10 +39,15 @@ static void routes_healthz(struct gateway *gateway, struct http_conn *conn, stru
 }
 
 static void routes_readyz(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
-    if (dispatch_is_ready(gateway->dispatch))
-        routes_healthz(gateway, conn, request);
-    else
+    (void)request;
+    if (!dispatch_is_ready(gateway->dispatch)) {
         respond_error(gateway, conn, ERR_UNAVAILABLE, "no worker is there");
+        return;
+    }
+    struct buf body = {0};
+    buf_append_format(&body, "{\"ok\":true,\"sandbox\":\"%s\"}", sandbox_tier_name(sandbox_probe()->tier));
+    respond_json(conn, 200, &body);
+    buf_fini(&body);
 }
 
 static void routes_on_strategy(void *context, const struct err *err) {

@@ -17,6 +17,8 @@
 #include "sandbox/cgroup_find.h"
 
 #define CGROUP_PREFIX "minifaas-"
+/* Where everything that was in a group which was delegated to us went, so that the group can be divided. */
+#define CGROUP_LEAF "/parts"
 
 /* The instance's directory of one controller. Both controllers of version 2 share one. */
 struct cgroup_place {
@@ -112,7 +114,7 @@ static bool cgroup_enable(const char *parent, const char *controllers) {
     if (errno != EBUSY || !cgroup_is_delegated(parent))
         return false;
     char leaf[PATH_MAX + 16], path[PATH_MAX + 32], line[32];
-    snprintf(leaf, sizeof leaf, "%s/parts", parent);
+    snprintf(leaf, sizeof leaf, "%s" CGROUP_LEAF, parent);
     if (mkdir(leaf, 0755) != 0 && errno != EEXIST)
         return false;
     snprintf(path, sizeof path, "%s/cgroup.procs", parent);
@@ -124,6 +126,16 @@ static bool cgroup_enable(const char *parent, const char *controllers) {
     return cgroup_write(parent, "cgroup.subtree_control", controllers);
 }
 
+/* Another part has moved us into the leaf already. */
+static void cgroup_leave_leaf(char *dir) {
+    size_t len = strlen(dir), leaf_len = strlen(CGROUP_LEAF);
+    if (len <= leaf_len || strcmp(dir + len - leaf_len, CGROUP_LEAF) != 0)
+        return;
+    dir[len - leaf_len] = 0;
+    if (!cgroup_is_delegated(dir))
+        dir[len - leaf_len] = '/';
+}
+
 static void cgroup_open_v2(void) {
     struct cgroup_place *places = cgroup_instance.places;
     char parent[PATH_MAX], controllers[64] = "";
@@ -131,6 +143,7 @@ static void cgroup_open_v2(void) {
     for (int i = 0; i < CGROUP_CONTROLLERS; i++) {
         if (!cgroup_find(cgroup_names[i], 2, parent, sizeof parent))
             continue;
+        cgroup_leave_leaf(parent);
         first = first < 0 ? i : first;
         snprintf(controllers + strlen(controllers), sizeof controllers - strlen(controllers), "%s+%s",
                  controllers[0] ? " " : "", cgroup_names[i]);
@@ -205,6 +218,12 @@ static bool cgroup_make_one(int controller, const char *name, uint32_t limit, st
     snprintf(path, sizeof path, "%s/tasks", dir);
     entry->tasks_fds[controller] = open(path, O_WRONLY | O_CLOEXEC);
     return entry->tasks_fds[controller] >= 0;
+}
+
+bool cgroup_is_there(int controller) {
+    if (!cgroup_instance.opened)
+        cgroup_open();
+    return cgroup_instance.places[controller].version != 0;
 }
 
 int cgroup_make(uint32_t memory_mb, uint32_t processes, char *ret_name, size_t size,

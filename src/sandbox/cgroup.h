@@ -19,6 +19,8 @@ struct cgroup_entry {
     int into_fd;                       /* version 2: for CLONE_INTO_CGROUP */
 };
 
+/* This controller counts in our sandboxes. */
+bool cgroup_is_there(int controller);
 /* Makes the groups of one sandbox. ret_name is "" when this machine offers none. ERR_UNAVAILABLE when it does
  * and the group could not be made. processes and memory_mb: 0 = no limit. */
 int cgroup_make(uint32_t memory_mb, uint32_t processes, char *ret_name, size_t size,

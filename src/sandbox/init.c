@@ -121,7 +121,7 @@ static pid_t init_clone(uint32_t inner_pid) {
 /* The program's children get the numbers behind its own, where the kernel can be told so. */
 static void init_count_from(const struct init_plan *plan) {
     char text[16];
-    if (plan->tier != SANDBOX_NAMESPACES || !plan->spec->inner_pid)
+    if (!plan->namespaces || !plan->spec->inner_pid)
         return;
     snprintf(text, sizeof text, "%u", plan->spec->inner_pid);
     init_write_file(plan->proc_fd, "sys/kernel/ns_last_pid", text);
@@ -207,8 +207,10 @@ static void init_set_up(struct init_plan *plan) {
         init_fail(plan->report_fd, "oom_score_adj");
     if (plan->privileged)
         init_choose_user(plan);
-    if (plan->tier != SANDBOX_NAMESPACES) {
+    if (!plan->namespaces) {
         prctl(PR_SET_CHILD_SUBREAPER, 1);
+        if (plan->privileged && chown(plan->scratch, plan->user, plan->group) != 0)
+            init_fail(plan->report_fd, plan->scratch);
         return;
     }
     if (!plan->privileged && !init_map_user(plan->proc_fd, plan->user, plan->group))
@@ -237,7 +239,7 @@ void init_run(const struct init_plan *prepared) {
     /* Nobody inside may look into us, also not in the moment before we have dropped our rights. */
     prctl(PR_SET_DUMPABLE, 0);
     init_count_from(plan);
-    pid_t program = init_clone(plan->tier == SANDBOX_NAMESPACES ? plan->spec->inner_pid : 0);
+    pid_t program = init_clone(plan->namespaces ? plan->spec->inner_pid : 0);
     if (program < 0)
         init_fail(plan->report_fd, "fork");
     if (program == 0)
@@ -248,7 +250,7 @@ void init_run(const struct init_plan *prepared) {
     int status = init_wait(program, plan->spec->wall_s);
     if (page)
         atomic_store(&page->exit_status, 1ull << 32 | (uint32_t)status);
-    if (plan->tier != SANDBOX_NAMESPACES)
+    if (!plan->namespaces)
         init_kill_rest(program);
     _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }

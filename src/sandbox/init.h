@@ -13,7 +13,10 @@
  * /proc/1. */
 struct init_plan {
     const struct sandbox_spec *spec;
-    enum sandbox_tier tier;
+    bool namespaces; /* it is process 1 of a pid namespace, and makes a root of its own */
+    bool landlock, seccomp;
+    bool forkless;       /* the program gets no limit of processes, but may not make any */
+    const char *scratch; /* without namespaces: a directory of the host that is the program's /tmp */
     bool privileged; /* the parent is root: the program gets a user id of its own, which the init fills in */
     unsigned user, group;
     struct cgroup_entry groups;

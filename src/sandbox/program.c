@@ -9,6 +9,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,8 +18,9 @@
 #include <unistd.h>
 
 #include "egress/gate.h"
+#include "sandbox/confine.h"
 
-enum { PROGRAM_NOFILE = 1024 };
+enum { PROGRAM_NOFILE = 1024, PROGRAM_VARIABLES = 32, PROGRAM_BUILD_TASKS = 4096 };
 
 static bool program_limit(int resource, uint64_t value) {
     struct rlimit limit = {value, value}, now;
@@ -27,19 +30,43 @@ static bool program_limit(int resource, uint64_t value) {
     return setrlimit((__rlimit_resource_t)resource, &limit) == 0;
 }
 
-static bool program_set_limits(const struct sandbox_spec *spec) {
+static bool program_set_limits(const struct init_plan *plan) {
+    const struct sandbox_spec *spec = plan->spec;
+    uint64_t file_bytes = spec->file_bytes;
+    /* No tmpfs bounds what is written. */
+    if (!plan->namespaces && !file_bytes && spec->tmp_mb)
+        file_bytes = (uint64_t)spec->tmp_mb << 20;
     return program_limit(RLIMIT_CORE, 0) && program_limit(RLIMIT_NOFILE, PROGRAM_NOFILE) &&
            (!spec->data_mb || program_limit(RLIMIT_DATA, (uint64_t)spec->data_mb << 20)) &&
-           (!spec->file_bytes || program_limit(RLIMIT_FSIZE, spec->file_bytes)) &&
+           (!file_bytes || program_limit(RLIMIT_FSIZE, file_bytes)) &&
            (!spec->cpu_s || program_limit(RLIMIT_CPU, spec->cpu_s));
 }
 
 /* The init counts as one of the user's processes. Where the pids group counts too, it is the one to be hit:
- * it remembers. */
+ * it remembers. Where the user is the one that everything else of his runs under, the number means nothing.
+ */
 static bool program_limit_processes(const struct init_plan *plan) {
     bool counted = plan->groups.into_fd >= 0 || plan->groups.tasks_fds[CGROUP_PIDS] >= 0;
-    return !plan->spec->processes ||
-           program_limit(RLIMIT_NPROC, plan->spec->processes + (counted ? 64u : 1u));
+    if (!plan->spec->processes || plan->forkless)
+        return true;
+    if (!plan->namespaces && !plan->privileged)
+        return program_limit(RLIMIT_NPROC, PROGRAM_BUILD_TASKS);
+    return program_limit(RLIMIT_NPROC, plan->spec->processes + (counted ? 64u : 1u));
+}
+
+/* Without a root of its own the program's /tmp is elsewhere. */
+static void program_set_environment(const struct init_plan *plan, char **ret_environment) {
+    static char home[80], tmp[80];
+    int count = 0;
+    snprintf(home, sizeof home, "HOME=%s", plan->scratch);
+    snprintf(tmp, sizeof tmp, "TMPDIR=%s", plan->scratch);
+    for (char *const *at = plan->spec->envp; *at && count < PROGRAM_VARIABLES - 1; at++) {
+        bool moved = !plan->namespaces;
+        ret_environment[count++] = moved && strcmp(*at, "HOME=/tmp") == 0     ? home
+                                   : moved && strcmp(*at, "TMPDIR=/tmp") == 0 ? tmp
+                                                                              : *at;
+    }
+    ret_environment[count] = NULL;
 }
 
 static bool program_drop_capabilities(void) {
@@ -82,7 +109,7 @@ static bool program_set_rights(const struct init_plan *plan, const char **ret_st
     if (!program_limit_processes(plan))
         return false;
     *ret_step = "user namespace";
-    if (plan->tier == SANDBOX_NAMESPACES && !program_close_namespaces(plan))
+    if (plan->namespaces && !program_close_namespaces(plan))
         return false;
     *ret_step = "capabilities";
     return program_drop_capabilities();
@@ -102,24 +129,29 @@ void program_run(const struct init_plan *plan, const int *fds) {
     const char *step;
     setsid();
     umask(022);
-    if (!program_set_limits(spec))
+    const char *cwd = spec->cwd ? spec->cwd : plan->namespaces ? "/tmp" : plan->scratch;
+    if (!program_set_limits(plan))
         init_fail(plan->report_fd, "limits");
     if (!program_set_rights(plan, &step))
         init_fail(plan->report_fd, step);
     /* After the change of user, which clears it. The init has one thread. */
-    if (plan->tier != SANDBOX_NAMESPACES)
+    if (!plan->namespaces)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (chdir(spec->cwd ? spec->cwd : "/tmp") != 0)
-        init_fail(plan->report_fd, spec->cwd ? spec->cwd : "/tmp");
+    if (chdir(cwd) != 0)
+        init_fail(plan->report_fd, cwd);
     if (plan->gate_fd > 0 && !gate_install(plan->gate_fd, plan->dns_fd))
         init_fail(plan->report_fd, "network filter");
     program_set_fds(plan, fds);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
+    char *environment[PROGRAM_VARIABLES];
+    program_set_environment(plan, environment);
+    if (!confine_enter(plan, &step))
+        init_fail(plan->report_fd, step);
     if (!spec->program)
         _exit(0);
-    execve(spec->program, spec->argv, spec->envp);
+    execve(spec->program, spec->argv, environment);
     init_fail(plan->report_fd, spec->program);
 }
 

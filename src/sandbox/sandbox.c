@@ -13,19 +13,14 @@
 #include "base/mem.h"
 #include "sandbox/cgroup.h"
 #include "sandbox/init.h"
+#include "sandbox/landlock.h"
+#include "sandbox/probe.h"
 #include "sandbox/program.h"
+#include "sandbox/scratch.h"
+#include "sandbox/seccomp.h"
 #include "sandbox/spec.h"
 
 enum { SANDBOX_START_MS = 20000 };
-
-/* How this process may make sandboxes, found out once. */
-enum sandbox_mode {
-    SANDBOX_MODE_UNKNOWN,
-    SANDBOX_MODE_ROOT, /* namespaces with the rights that we have */
-    SANDBOX_MODE_USER, /* in a user namespace */
-    SANDBOX_MODE_NONE, /* no namespaces */
-};
-static enum sandbox_mode sandbox_mode;
 
 /* Where the kernel shows our arguments and environment. Zeroes when it does not say. */
 static void sandbox_find_texts(struct init_plan *plan) {
@@ -51,15 +46,15 @@ static void sandbox_find_texts(struct init_plan *plan) {
     plan->environment_end = (char *)addresses[3];
 }
 
-static pid_t sandbox_clone(enum sandbox_mode mode, int into_cgroup_fd, int *ret_pidfd) {
-    if (mode == SANDBOX_MODE_NONE)
+static pid_t sandbox_clone(enum probe_mode mode, int into_cgroup_fd, int *ret_pidfd) {
+    if (mode == PROBE_NONE || mode == PROBE_OFF)
         return (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, ret_pidfd, 0, 0);
     struct clone_args args = {
         .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_PIDFD,
         .exit_signal = SIGCHLD,
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
     };
-    if (mode == SANDBOX_MODE_USER)
+    if (mode == PROBE_USER)
         args.flags |= CLONE_NEWUSER;
     if (into_cgroup_fd >= 0) {
         args.flags |= CLONE_INTO_CGROUP;
@@ -104,7 +99,7 @@ static void sandbox_discard(struct sandbox_child *child) {
     sandbox_finish(child, &ignored, &ignored);
 }
 
-static int sandbox_start_child(enum sandbox_mode mode, struct init_plan *plan, struct sandbox_child *child,
+static int sandbox_start_child(enum probe_mode mode, struct init_plan *plan, struct sandbox_child *child,
                                struct err *err) {
     int report[2];
     if (pipe2(report, O_CLOEXEC) != 0)
@@ -140,26 +135,44 @@ static int sandbox_start_child(enum sandbox_mode mode, struct init_plan *plan, s
     return failed;
 }
 
-static int sandbox_start_mode(enum sandbox_mode mode, const struct sandbox_spec *spec,
-                              struct sandbox_child *ret_child, struct err *err) {
-    struct sandbox_spec *copy __attribute__((cleanup(mem_free_ptr))) =
-        spec_copy(spec, mode == SANDBOX_MODE_NONE);
-    if (!copy)
-        return err_set(err, ERR_UNAVAILABLE, "out of memory");
-    struct init_plan plan = {
-        .spec = copy,
-        .tier = mode == SANDBOX_MODE_NONE ? SANDBOX_RLIMITS : SANDBOX_NAMESPACES,
-        .privileged = geteuid() == 0 && mode != SANDBOX_MODE_USER,
+static void sandbox_plan(const struct probe *probe, const struct sandbox_spec *spec,
+                         struct init_plan *ret_plan) {
+    bool off = probe->mode == PROBE_OFF;
+    *ret_plan = (struct init_plan){
+        .spec = spec,
+        .namespaces = probe->mode == PROBE_ROOT || probe->mode == PROBE_USER,
+        .privileged = probe->privileged,
+        .landlock = !off && landlock_version() > 0,
+        .seccomp = !off && seccomp_is_there(),
         .user = geteuid(),
         .group = getegid(),
+        .groups = {.tasks_fds = {-1, -1}, .into_fd = -1},
     };
+}
+
+int sandbox_start_as(const struct probe *probe, const struct sandbox_spec *spec,
+                     struct sandbox_child *ret_child, struct err *err) {
+    bool host_paths = probe->mode == PROBE_NONE || probe->mode == PROBE_OFF;
+    struct sandbox_spec *copy __attribute__((cleanup(mem_free_ptr))) = spec_copy(spec, host_paths);
+    if (!copy)
+        return err_set(err, ERR_UNAVAILABLE, "out of memory");
+    struct init_plan plan;
+    sandbox_plan(probe, copy, &plan);
     struct sandbox_child child = {.pid = -1, .pidfd = -1};
-    int failed =
-        cgroup_make(spec->memory_mb, spec->processes, child.cgroup, sizeof child.cgroup, &plan.groups, err);
+    int failed = probe->mode == PROBE_OFF ? 0
+                                          : cgroup_make(spec->memory_mb, spec->processes, child.cgroup,
+                                                        sizeof child.cgroup, &plan.groups, err);
     if (failed)
         return failed;
+    bool counted = plan.groups.into_fd >= 0 || plan.groups.tasks_fds[CGROUP_PIDS] >= 0;
+    plan.forkless = probe->mode == PROBE_NONE && !plan.privileged && !counted && plan.seccomp &&
+                    spec->kind != SANDBOX_BUILDER;
     sandbox_find_texts(&plan);
-    failed = sandbox_start_child(mode, &plan, &child, err);
+    plan.scratch = child.scratch;
+    if (host_paths && !scratch_make(child.scratch, sizeof child.scratch))
+        failed = err_sys(err, "a temporary directory");
+    if (!failed)
+        failed = sandbox_start_child(probe->mode, &plan, &child, err);
     cgroup_entry_close(&plan.groups);
     if (failed && child.pid < 0)
         sandbox_finish(&child, &(bool){false}, &(bool){false});
@@ -168,47 +181,22 @@ static int sandbox_start_mode(enum sandbox_mode mode, const struct sandbox_spec 
     return failed;
 }
 
-static bool sandbox_try(enum sandbox_mode mode) {
-    struct sandbox_spec spec = {.comm = "sandbox", .tmp_mb = 1, .page_fd = -1};
-    struct sandbox_child child;
-    struct err err;
-    siginfo_t info = {0};
-    if (sandbox_start_mode(mode, &spec, &child, &err) != 0)
-        return false;
-    while (waitid(P_PID, (id_t)child.pid, &info, WEXITED) != 0 && errno == EINTR)
-        ;
-    close(child.pidfd);
-    sandbox_finish(&child, &(bool){false}, &(bool){false});
-    return info.si_code == CLD_EXITED && info.si_status == 0;
-}
-
-enum sandbox_tier sandbox_probe(void) {
-    if (sandbox_mode == SANDBOX_MODE_UNKNOWN) {
-        if (geteuid() == 0 && sandbox_try(SANDBOX_MODE_ROOT))
-            sandbox_mode = SANDBOX_MODE_ROOT;
-        else
-            sandbox_mode = sandbox_try(SANDBOX_MODE_USER) ? SANDBOX_MODE_USER : SANDBOX_MODE_NONE;
-    }
-    return sandbox_mode == SANDBOX_MODE_NONE ? SANDBOX_RLIMITS : SANDBOX_NAMESPACES;
-}
-
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err) {
     if (spec->bind_count > SANDBOX_BINDS_MAX || spec->fd_count > SANDBOX_FDS_MAX || !spec->program ||
         spec->inner_pid == 1)
         return err_set(err, ERR_INTERNAL, "a sandbox was asked for wrongly");
-    if (sandbox_probe() != SANDBOX_NAMESPACES && spec->gate_fd > 0)
+    if (!sandbox_has_root() && spec->gate_fd > 0)
         return err_set(err, ERR_NOT_INSTALLED,
                        "this machine gives no network namespaces: no function may connect");
-    return sandbox_start_mode(sandbox_mode, spec, ret_child, err);
+    return sandbox_start_as(probe_get(), spec, ret_child, err);
 }
 
 void sandbox_finish(struct sandbox_child *child, bool *ret_oom, bool *ret_processes) {
     cgroup_remove(child->cgroup, ret_oom, ret_processes);
     child->cgroup[0] = 0;
-}
-
-const char *sandbox_tier_name(enum sandbox_tier tier) {
-    return tier == SANDBOX_NAMESPACES ? "namespaces" : "rlimits";
+    if (child->scratch[0])
+        scratch_remove(child->scratch);
+    child->scratch[0] = 0;
 }
 
 void sandbox_fini(void) {

@@ -14,12 +14,18 @@
  * The network is empty. A program with a gate has loopback in it, and a filter that asks a broker outside
  * about every connect.
  *
- * The tier that was reached is probed once; a machine without namespaces gets rlimits and no_new_privs only,
- * which is logged. */
+ * Then the program gives up what is left that it has no use for: files and ports by Landlock, system calls by
+ * a seccomp filter (syscalls.h).
+ *
+ * What of this a machine gives is found out once in the life of the process. Without namespaces there are
+ * Landlock, seccomp, rlimits and no_new_privs: the program sees the binds at their places on the host, its
+ * /tmp is a directory of its own there, it may signal nobody but itself, and where nothing else can count its
+ * processes it can make none. */
 #ifndef FAAS_SANDBOX_SANDBOX_H
 #define FAAS_SANDBOX_SANDBOX_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -27,7 +33,31 @@
 
 enum { SANDBOX_BINDS_MAX = 32, SANDBOX_FDS_MAX = 16 };
 
-enum sandbox_tier { SANDBOX_RLIMITS, SANDBOX_NAMESPACES };
+/* What runs inside: chooses the system calls. */
+enum sandbox_kind { SANDBOX_BUILDER, SANDBOX_PYTHON, SANDBOX_NODE, SANDBOX_WORKER };
+
+/* How far the walls go. FAAS_SANDBOX says what is wanted: `auto` (what the machine gives), `require` (full,
+ * or nothing starts), `off` (nothing but rlimits: for measurement). */
+enum sandbox_tier {
+    SANDBOX_OFF,
+    SANDBOX_PROCESS,    /* no namespaces */
+    SANDBOX_NAMESPACES, /* namespaces, but not all of the rest */
+    SANDBOX_FULL,       /* every wall below */
+};
+
+#define SANDBOX_WALLS(X)                                                                                     \
+    X(namespaces, "namespaces")                                                                              \
+    X(own_users, "user ids of their own")                                                                    \
+    X(memory_group, "control group for memory")                                                              \
+    X(process_group, "control group for processes")                                                          \
+    X(landlock, "Landlock")                                                                                  \
+    X(seccomp, "seccomp")
+struct sandbox_report {
+    enum sandbox_tier tier;
+#define SANDBOX_WALL(field, name) bool field;
+    SANDBOX_WALLS(SANDBOX_WALL)
+#undef SANDBOX_WALL
+};
 
 struct sandbox_bind {
     const char *source; /* on the host; skipped when it does not exist and `optional` */
@@ -37,6 +67,7 @@ struct sandbox_bind {
 };
 
 struct sandbox_spec {
+    enum sandbox_kind kind;
     const char *comm;    /* name of the init process: "builder", "spare-node"… */
     const char *program; /* absolute path inside */
     char *const *argv;
@@ -66,6 +97,7 @@ struct sandbox_child {
     pid_t pid; /* of the init, as seen from here; its exit status is the program's, 128 + n for a signal */
     int pidfd; /* the caller's to close */
     char cgroup[128]; /* its name under the instance's cgroups, "" = none */
+    char scratch[64]; /* what stood in for its /tmp, "" = none */
 };
 
 /* Returns when the program has been exec'd (about 1.5 ms), or could not be: then nothing is left, and err
@@ -73,12 +105,22 @@ struct sandbox_child {
  * where there are no namespaces, ERR_UNAVAILABLE when
  * processes or memory are short. Copies what it needs of the spec. The caller reaps the child. */
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err);
-/* After the child was reaped: removes its cgroups. *ret_oom: the memory limit killed in it. *ret_processes:
- * the process limit was hit. */
+/* After the child was reaped: removes its cgroups and its scratch directory. *ret_oom: the memory limit
+ * killed in it. *ret_processes: the process limit was hit. */
 void sandbox_finish(struct sandbox_child *child, bool *ret_oom, bool *ret_processes);
+/* Takes the setting (FAAS_SANDBOX, also for the processes started from here) and finds out what there is.
+ * ERR_BAD_REQUEST when it is no mode, ERR_UNAVAILABLE with the walls that are missing when more is required
+ * than the machine gives. Call it before the first sandbox; without it the environment's FAAS_SANDBOX counts.
+ */
+int sandbox_use(const char *mode, struct err *err);
 /* Tries once in the life of the process. */
-enum sandbox_tier sandbox_probe(void);
+const struct sandbox_report *sandbox_probe(void);
+/* The program has a root of its own: binds are at their targets. */
+bool sandbox_has_root(void);
+/* "full", "namespaces", "process", "off". */
 const char *sandbox_tier_name(enum sandbox_tier tier);
+/* One line for people: the tier, and what is missing for the full one. */
+void sandbox_describe(char *ret_text, size_t size);
 /* Before the process ends: removes the directory of its control groups. (One that did not get here is cleaned
  * up by the next process that starts a sandbox.) */
 void sandbox_fini(void);

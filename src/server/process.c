@@ -135,7 +135,7 @@ static int process_sandbox(const struct process_spec *spec, const struct process
     char network[PROCESS_NETWORK_FILES][4096 + 32];
     /* Where the platform is installed is nobody's business inside; without a root of its own it is the same
      * place. */
-    const char *inside = sandbox_probe() == SANDBOX_NAMESPACES ? PROCESS_RUNTIMES_INSIDE : runtimes_dir;
+    const char *inside = sandbox_has_root() ? PROCESS_RUNTIMES_INSIDE : runtimes_dir;
     char *argv[PROCESS_ARGS_MAX];
     static char *const environment[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/tmp", "TMPDIR=/tmp",
                                         "LANG=C.UTF-8", NULL};
@@ -145,6 +145,7 @@ static int process_sandbox(const struct process_spec *spec, const struct process
         return err_set(err, ERR_INTERNAL, "the path of the runtimes is too long");
     process_fill_argv(spec, argv, heap_flag, sizeof heap_flag, script);
     struct sandbox_spec sandbox = {
+        .kind = spec->runtime == RUNTIME_NODE ? SANDBOX_NODE : SANDBOX_PYTHON,
         .comm = runtime->comm,
         .program = spec->interpreter,
         .argv = argv,

@@ -351,8 +351,6 @@ static void process_pool_on_fill(struct loop_timer *timer) {
 void process_pool_fill(struct process_pool *pool) {
     if (pool->draining)
         return;
-    if (!pool->filling)
-        log_event("processes run in a sandbox of tier '%s'", sandbox_tier_name(sandbox_probe()));
     pool->filling = true;
     if (!pool->fill_timer.armed)
         loop_arm(pool->config.loop, &pool->fill_timer, PROCESS_POOL_REFILL_NS);

@@ -332,7 +332,9 @@ int server_run(const struct config *config, const char *parts_dir, struct err *e
     server->listen_watch.fd = -1;
     snprintf(server->path, sizeof server->path, "%s/faas_server.sock", config->run_dir);
     server_raise_limits();
-    int rc = loop_new(&server->loop, err);
+    int rc = sandbox_use(config->sandbox, err);
+    if (rc == 0)
+        rc = loop_new(&server->loop, err);
     if (rc == 0)
         rc = loop_signals(server->loop, signals, 2, server_on_signal, server, err);
     if (rc == 0)

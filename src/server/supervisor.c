@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "keys/key_listen.h"
+#include "sandbox/sandbox.h"
 #include "server/instance.h"
 #include "server/spawn.h"
 
@@ -210,6 +211,17 @@ static void supervisor_init_part(struct supervisor *supervisor, int at, const ch
     part->respawn = (struct loop_timer){.on_timer = supervisor_on_respawn, .context = part};
 }
 
+static int supervisor_use_sandbox(const struct config *config, struct err *err) {
+    int rc = sandbox_use(config->sandbox, err);
+    if (rc == 0) {
+        char text[640];
+        sandbox_describe(text, sizeof text);
+        log_event("%s", text);
+    }
+    sandbox_fini();
+    return rc;
+}
+
 static int supervisor_start(struct supervisor *supervisor, const struct config *config, struct err *err) {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
     supervisor_init_part(supervisor, 0, "load_balancer", config->strategy);
@@ -228,6 +240,8 @@ static int supervisor_start(struct supervisor *supervisor, const struct config *
         rc = log_open("minifaas", config->log_dir, err);
     if (rc == 0)
         rc = config_export(config, err);
+    if (rc == 0)
+        rc = supervisor_use_sandbox(config, err);
     if (rc == 0)
         rc = loop_new(&supervisor->loop, err);
     if (rc == 0)

@@ -133,7 +133,7 @@ static void there_are_no_rights_and_no_way_to_get_any(void **state) {
                          "[ $(id -u) = 0 ] || echo user; unshare -U true 2>/dev/null || echo no; "
                          "mount -t tmpfs x /tmp 2>/dev/null || echo no; "
                          "chroot / true 2>/dev/null || echo no; "
-                         "kill -9 1; echo alive");
+                         "kill -9 1 2>/dev/null; echo alive");
     assert_string_equal(text, "0000000000000000\n1\nuser\nno\nno\nno\nalive\n");
     buf_fini(&run.output);
 }
@@ -377,7 +377,7 @@ static int close_sandboxes(void **state) {
 }
 
 int main(void) {
-    if (sandbox_probe() != SANDBOX_NAMESPACES) {
+    if (!sandbox_has_root()) {
         fputs("test_sandbox: this machine allows no namespaces\n", stderr);
         return 1;
     }
