@@ -105,12 +105,12 @@ $(OBJ)/%.o: %.c $(BUILD)/flags
 	$(call say,CC $<)
 	$(Q)$(COMPILE) $(extra_flags) -MMD -MP -c -o $@ $<
 
-# The one file that knows the engine's headers is compiled once for each of the two builds of the engine.
-ENGINE_C := src/worker/wasm_engine.c
-$(OBJ)/src/worker/wasm_engine.o: extra_flags = -isystem $(ENGINE)/worker/include -DFAAS_ENGINE_KEY='"$(ENGINE_KEY)"'
-$(OBJ)/src/worker/wasm_engine_compiler.o: extra_flags = \
-    -isystem $(ENGINE)/compiler/include -DFAAS_ENGINE_KEY='"$(ENGINE_KEY)"' -DFAAS_ENGINE_COMPILER
-$(OBJ)/src/worker/wasm_engine_compiler.o: $(ENGINE_C) $(BUILD)/flags
+# The files that know the engine's headers: one is compiled for each of the two builds of the engine.
+ENGINE_C := $(patsubst %,src/worker/wasm_%.c,engine run compile)
+engine_flags = -isystem $(ENGINE)/$(1)/include -DFAAS_ENGINE_KEY='"$(ENGINE_KEY)"'
+$(OBJ)/src/worker/wasm_engine.o $(OBJ)/src/worker/wasm_run.o: extra_flags = $(call engine_flags,worker)
+$(OBJ)/src/worker/wasm_engine_compiler.o $(OBJ)/src/worker/wasm_compile.o: extra_flags = $(call engine_flags,compiler)
+$(OBJ)/src/worker/wasm_engine_compiler.o: src/worker/wasm_engine.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(call say,CC "$< (compiler)")
 	$(Q)$(COMPILE) $(extra_flags) -MMD -MP -c -o $@ $<
@@ -133,8 +133,8 @@ $(LIB)/%.a:
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 # --- programs -------------------------------------------------------------------------------------------------------
-engine_worker := $(OBJ)/src/worker/wasm_engine.o $(ENGINE)/worker/libfaas_engine.a
-engine_native_compiler := $(OBJ)/src/worker/wasm_engine_compiler.o $(ENGINE)/compiler/libfaas_engine.a
+engine_worker := $(patsubst %,$(OBJ)/src/worker/wasm_%.o,engine run) $(ENGINE)/worker/libfaas_engine.a
+engine_native_compiler := $(patsubst %,$(OBJ)/src/worker/wasm_%.o,engine_compiler compile) $(ENGINE)/compiler/libfaas_engine.a
 
 # Archives stand behind the objects; worker.a before the engine that it may call into.
 define program_rules

@@ -8,7 +8,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 USES = {m: set(names.split()) for m, names in re.findall(r"^uses_(\w+) :=(.*)$", (ROOT / "Makefile").read_text(), re.M)}
 ONLY_IN = [  # header of somebody else, where it may stand
-    (r"(wasm|wasi|wasmtime)\b.*", r"src/worker/wasm_engine\.c"),
+    (r"(wasm|wasi|wasmtime)\b.*", r"src/worker/wasm_(engine_internal\.h|(engine|run|compile)\.c)"),
     (r"llhttp\.h", r"src/http/.*"),
 ]
 wrong = []

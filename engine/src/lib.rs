@@ -1,6 +1,8 @@
 //! Re-exports Wasmtime's C API and adds what the product needs and the C API lacks.
 pub use wasmtime_c_api::*;
-use wasmtime_c_api::wasmtime::{Enabled, Error, PoolingAllocationConfig, ResourceLimiter, Result};
+use wasmtime_c_api::wasmtime::{
+    Enabled, Error, Func, Instance, Memory, Module, ModuleExport, PoolingAllocationConfig, ResourceLimiter, Result,
+};
 
 /// C: `void faas_pool_pagemap_scan(wasmtime_pooling_allocation_config_t *, int)`; 0 = no, 1 = yes, else when available.
 ///
@@ -73,4 +75,101 @@ pub unsafe extern "C" fn faas_store_limiter(store: *mut wasmtime_store_t, limite
         let limiter = &limiter;
         unsafe { &mut *limiter.0 }
     });
+}
+
+/// Where a module's native code is, and what the worker looks up in every instance of it, as indices instead of names.
+/// C: `struct faas_code` and an opaque `struct faas_exports`.
+#[repr(C)]
+pub struct faas_code {
+    /// The instructions of the module's own functions, and nothing else: no trampoline to or from the host.
+    begin: usize,
+    end: usize,
+    /// An instruction of the module's last function that traps.
+    stop: usize,
+}
+
+pub struct faas_exports {
+    start: ModuleExport,
+    memory: ModuleExport,
+    initialize: Option<ModuleExport>,
+}
+
+#[cfg(target_arch = "x86_64")]
+const TRAP: &[u8] = &[0x0f, 0x0b]; // ud2
+#[cfg(target_arch = "aarch64")]
+const TRAP: &[u8] = &[0x1f, 0xc1, 0x00, 0x00]; // udf #0xc11f
+/// Functions start at multiples of at most so many bytes: a larger gap between two is code that is none's.
+const ALIGNMENT_MAX: usize = 64;
+
+fn code_of(module: &Module) -> Option<faas_code> {
+    let mut functions: Vec<_> = module.functions().collect();
+    let last = functions.last()?.index;
+    functions.sort_by_key(|function| function.offset);
+    let apart = functions.windows(2).any(|pair| pair[1].offset - (pair[0].offset + pair[0].len) >= ALIGNMENT_MAX);
+    let (first, end) = (functions.first()?.offset, functions.last().map(|f| f.offset + f.len)?);
+    let stop = functions.iter().find(|function| function.index == last)?;
+    let text = module.text();
+    let body = text.get(stop.offset..stop.offset + stop.len)?;
+    let trap = body.windows(TRAP.len()).position(|bytes| bytes == TRAP)?;
+    let base = text.as_ptr() as usize;
+    (!apart).then_some(faas_code { begin: base + first, end: base + end, stop: base + stop.offset + trap })
+}
+
+/// C: `struct faas_exports *faas_module_look(const wasmtime_module_t *, const char *initialize, struct faas_code *)`.
+/// NULL: it lacks `_start` or `memory`, or its last function does not trap, or its functions do not lie together.
+///
+/// # Safety
+/// The module is a live one of this library; `initialize` is a string.
+#[no_mangle]
+pub unsafe extern "C" fn faas_module_look(
+    module: *const wasmtime_module_t,
+    initialize: *const std::ffi::c_char,
+    code: *mut faas_code,
+) -> Option<Box<faas_exports>> {
+    // The C type's only field is a `Module`.
+    let module = &*module.cast::<Module>();
+    *code = code_of(module)?;
+    Some(Box::new(faas_exports {
+        start: module.get_export_index("_start")?,
+        memory: module.get_export_index("memory")?,
+        initialize: module.get_export_index(std::ffi::CStr::from_ptr(initialize).to_str().ok()?),
+    }))
+}
+
+/// C: `void faas_exports_delete(struct faas_exports *)`.
+#[no_mangle]
+pub extern "C" fn faas_exports_delete(_exports: Box<faas_exports>) {}
+
+/// C: `bool faas_instance_exports(wasmtime_context_t *, const wasmtime_instance_t *, const struct faas_exports *,
+/// wasmtime_memory_t *memory, wasmtime_func_t *start, wasmtime_func_t *initialize, bool *has_initialize)`.
+/// False: `_start` or `memory` is something else than a function or a memory.
+///
+/// # Safety
+/// The instance was made in that store from the module of `exports`.
+#[no_mangle]
+pub unsafe extern "C" fn faas_instance_exports(
+    mut store: WasmtimeStoreContextMut<'_>,
+    instance: &Instance,
+    exports: &faas_exports,
+    memory: *mut Memory,
+    start: *mut Func,
+    initialize: *mut Func,
+    has_initialize: *mut bool,
+) -> bool {
+    let mut export = |index: &ModuleExport| instance.get_module_export(&mut store, index);
+    let found_memory = export(&exports.memory).and_then(|found| found.into_memory());
+    let found_start = export(&exports.start).and_then(|found| found.into_func());
+    let found_initialize = exports.initialize.as_ref().and_then(|index| export(index)).and_then(|found| found.into_func());
+    *has_initialize = found_initialize.is_some();
+    if let Some(function) = found_initialize {
+        initialize.write(function);
+    }
+    match (found_memory, found_start) {
+        (Some(found_memory), Some(found_start)) => {
+            memory.write(found_memory);
+            start.write(found_start);
+            true
+        }
+        _ => false,
+    }
 }

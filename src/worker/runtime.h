@@ -41,7 +41,8 @@ struct runtime_ops {
      * already and only named in messages. */
     void (*call)(struct runtime_engine *runtime, struct runtime_module *module, const struct limits *limits,
                  struct wasi_call *call, struct runtime_outcome *ret_outcome);
-    /* Lets a running call look at its deadline, and call its on_pause. From any thread. */
+    /* Lets a running call look at its deadline, and call its on_pause. From any thread. At every tick of the
+     * worker's clock. */
     void (*tick)(struct runtime_engine *runtime);
 };
 

@@ -448,6 +448,17 @@ static void an_endless_loop_is_stopped_at_its_deadline(void **state) {
     rig_works();
 }
 
+/* Calls without a loop; hardly ever outside of an import; hardly ever outside of a function of the engine. */
+static void whatever_keeps_it_busy_it_is_stopped_at_its_deadline(void **state) {
+    (void)state;
+    static const char *const busy[] = {"tree", "ask", "fill"};
+    for (size_t i = 0; i < sizeof busy / sizeof busy[0]; i++) {
+        rig_expect(busy[i], ERR_TIMEOUT, "ran out of time after 300 ms (timeout_ms)", NULL);
+        assert_in_range(rig.answer.run_ns / CLOCK_NS_PER_MS, 300, 2000);
+        rig_works();
+    }
+}
+
 static void a_sleep_is_slept_and_stopped_at_the_deadline(void **state) {
     (void)state;
     rig_expect("sleep 20", ERR_OK, "", "slept");
@@ -820,6 +831,7 @@ int main(void) {
         RIG_TEST(a_hello_answers_and_says_how_long_it_took),
         RIG_TEST(sixteen_mebibytes_come_back),
         RIG_TEST(an_endless_loop_is_stopped_at_its_deadline),
+        RIG_TEST(whatever_keeps_it_busy_it_is_stopped_at_its_deadline),
         RIG_TEST(a_sleep_is_slept_and_stopped_at_the_deadline),
         RIG_TEST(memory_is_limited),
         RIG_TEST(output_is_limited),

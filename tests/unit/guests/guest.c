@@ -17,6 +17,11 @@ static int recurse(volatile int depth) {
     return recurse(depth + 1) + frame[depth % 200];
 }
 
+/* Hours of calls and no loop. */
+__attribute__((noinline)) static unsigned tree(unsigned n) {
+    return n < 2 ? n : tree(n - 1) + tree(n - 2);
+}
+
 /* No frame in the guest's own memory: only the native stack grows. */
 static int recurse_native(int depth) {
     return depth == -1 ? 0 : 1 + recurse_native(depth + (kept ? 1 : 2)) * 3;
@@ -57,6 +62,18 @@ int main(int argc, char **argv) {
         fflush(stdout);
         for (;;)
             kept = payload;
+    } else if (!strcmp(word, "tree")) {
+        printf("%u", tree(60));
+    } else if (!strcmp(word, "ask")) {
+        struct timespec now;
+        for (;;)
+            clock_gettime(CLOCK_MONOTONIC, &now);
+    } else if (!strcmp(word, "fill")) {
+        static char filled[1 << 20];
+        for (int value = 0;; value++) {
+            memset(filled, value, sizeof filled);
+            kept = filled;
+        }
     } else if (!strcmp(word, "bomb")) {
         eat_memory();
         abort();
