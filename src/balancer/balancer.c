@@ -1,6 +1,7 @@
 #include "balancer/balancer.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +14,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/successor.h"
 #include "wire/peer.h"
 
-enum { BALANCER_CLIENTS = 64 };
+enum { BALANCER_CLIENTS = 64, BALANCER_ASK_MS = 1000 };
 
 struct balancer {
     struct loop *loop;
@@ -227,16 +229,40 @@ static void balancer_on_heartbeat(struct loop_timer *timer) {
 
 static void balancer_on_signal(void *context, int signal_number) {
     struct balancer *balancer = context;
-    log_event("stopping (%s)", strsignal(signal_number));
+    if (signal_number == SIGHUP)
+        log_event("the next load balancer has taken over");
+    else
+        log_event("stopping (%s)", strsignal(signal_number));
     loop_stop(balancer->loop);
+}
+
+/* The strategy of the balancer that is to be replaced: it may have been changed since the start. */
+static void balancer_ask_predecessor(struct balancer *balancer) {
+    struct err err;
+    struct message message = {.type = MESSAGE_LB_HELLO, .role = MESSAGE_ROLE_GATEWAY};
+    int fds[MESSAGE_FDS_MAX], fd_count = 0;
+    MEM_CLOSE_FD int fd = -1;
+    struct table *table;
+    int rc = message_connect(balancer->path, &fd, &err);
+    if (rc == 0)
+        rc = message_send(fd, &message, NULL, 0, &err);
+    struct pollfd answer = {.fd = fd, .events = POLLIN};
+    if (rc == 0 && poll(&answer, 1, BALANCER_ASK_MS) == 1)
+        rc = message_receive(fd, &message, fds, &fd_count, &err);
+    if (rc == 1 && fd_count == 1 && table_map(fds[0], &table, &err) == 0) {
+        atomic_store(&balancer->table->strategy, atomic_load(&table->strategy));
+        table_unmap(table);
+    }
+    for (int i = 0; i < fd_count; i++)
+        close(fds[i]);
 }
 
 static int balancer_start(struct balancer *balancer, const struct balancer_options *options,
                           struct err *err) {
-    static const int signals[] = {SIGTERM, SIGINT};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     int rc = loop_new(&balancer->loop, err);
     if (rc == 0)
-        rc = loop_signals(balancer->loop, signals, 2, balancer_on_signal, balancer, err);
+        rc = loop_signals(balancer->loop, signals, 3, balancer_on_signal, balancer, err);
     if (rc == 0)
         rc = table_create(&balancer->table_fd, &balancer->table, err);
     if (rc < 0)
@@ -247,7 +273,10 @@ static int balancer_start(struct balancer *balancer, const struct balancer_optio
     balancer->heartbeat = (struct loop_timer){.on_timer = balancer_on_heartbeat, .context = balancer};
     balancer_on_heartbeat(&balancer->heartbeat);
     int fd = -1;
-    rc = message_listen(balancer->path, &fd, err);
+    if (successor_takes_over())
+        balancer_ask_predecessor(balancer);
+    rc = successor_takes_over() ? message_listen_instead(balancer->path, &fd, err)
+                                : message_listen(balancer->path, &fd, err);
     if (rc < 0)
         return rc;
     balancer->listen_watch =
@@ -259,7 +288,7 @@ static void balancer_fini(struct balancer *balancer) {
     while (balancer->clients)
         balancer_drop_client(balancer->clients);
     if (balancer->listen_watch.fd >= 0) {
-        unlink(balancer->path);
+        message_unlisten(balancer->path);
         close(balancer->listen_watch.fd);
     }
     table_unmap(balancer->table);
@@ -276,6 +305,7 @@ int balancer_run(const struct balancer_options *options, struct err *err) {
         log_line("load_balancer: listening on %s (%s strategy)", balancer->path,
                  policy_strategy_name(options->strategy));
         log_line("load_balancer: waiting for worker registrations from server...");
+        successor_ready();
         rc = loop_run(balancer->loop, err);
     }
     balancer_fini(balancer);

@@ -15,7 +15,8 @@ struct balancer_options {
     uint64_t scale_down_ns; /* of low use before a worker is given up */
 };
 
-/* Runs until SIGTERM or SIGINT. ERR_CONFLICT: another one listens in this run directory. */
+/* Runs until SIGTERM, SIGINT, or SIGHUP (another has taken our place). ERR_CONFLICT: another one listens in
+ * this run directory, and we are not to replace it. */
 int balancer_run(const struct balancer_options *options, struct err *err);
 
 #endif

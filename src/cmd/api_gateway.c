@@ -8,13 +8,16 @@
 #include "base/config.h"
 #include "base/listen.h"
 #include "base/log.h"
+#include "base/successor.h"
 #include "base/loop.h"
 #include "gateway/gateway.h"
 #include "keys/key_listen.h"
 
 static void api_gateway_on_signal(void *context, int signal_number) {
-    (void)signal_number;
-    gateway_drain(context);
+    if (signal_number == SIGHUP)
+        gateway_was_replaced(context);
+    else
+        gateway_drain(context);
 }
 
 /* As many connections as the system allows us. */
@@ -44,10 +47,11 @@ static int api_gateway_run(const struct config *config, struct err *err) {
         return rc;
     rc = gateway_new(loop, config, listen_fd, &gateway, err);
     if (rc == 0) {
-        static const int signals[] = {SIGTERM, SIGINT};
-        rc = loop_signals(loop, signals, 2, api_gateway_on_signal, gateway, err);
+        static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+        rc = loop_signals(loop, signals, 3, api_gateway_on_signal, gateway, err);
         if (rc == 0) {
             log_line("api_gateway listening on %s", address);
+            successor_ready();
             rc = loop_run(loop, err);
         }
         gateway_free(gateway);
@@ -60,6 +64,7 @@ int main(int argc, char **argv) {
     struct config config;
     struct err err;
     signal(SIGPIPE, SIG_IGN);
+    successor_begin();
     api_gateway_raise_files();
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         puts("usage: api_gateway [--flag value ...]");

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/log.h"
+#include "base/successor.h"
 
 static int load_balancer_fail(const struct err *err) {
     fprintf(stderr, "load_balancer: %s\n", err->msg);
@@ -20,6 +21,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);
+    successor_begin();
     struct err err;
     struct config config;
     if (config_load(&config, &argc, argv, &err) < 0)

@@ -6,17 +6,20 @@
 #include "base/config.h"
 #include "cmd/minifaas.h"
 #include "sandbox/programs.h"
+#include "server/control.h"
 #include "server/supervisor.h"
 
 #define MINIFAAS_VERSION "0.1.0"
 
-static minifaas_run minifaas_up, minifaas_help, minifaas_version;
+static minifaas_run minifaas_up, minifaas_reload, minifaas_help, minifaas_version;
 
 static const struct minifaas_verb {
     const char *name, *arguments, *doc;
     minifaas_run *run;
 } minifaas_verbs[] = {
     {"up", "[RR|FIFO|WEIGHTED] [--setting VALUE]...", "start everything here, until Ctrl+C", minifaas_up},
+    {"reload", "[PART] [--run-dir DIR]", "replace the running parts by new versions; no call fails",
+     minifaas_reload},
     {"key", "create|ls|revoke ...", "make, list and revoke API keys; see minifaas key", minifaas_key},
     {"help", "", "this text, and the settings", minifaas_help},
     {"version", "", "the version", minifaas_version},
@@ -77,6 +80,36 @@ static int minifaas_up(int argc, char **argv) {
         programs_parts_dir(parts_dir, sizeof parts_dir, &err) < 0 ||
         supervisor_run(&config, parts_dir, &err) < 0)
         return minifaas_fail(&err);
+    return 0;
+}
+
+/* PART: one of the parts' names, or what it is for short. */
+static int minifaas_reload(int argc, char **argv) {
+    static const char *const names[][2] = {{"all", ""},
+                                           {"gateway", "api_gateway"},
+                                           {"balancer", "load_balancer"},
+                                           {"api_gateway", "api_gateway"},
+                                           {"server", "server"},
+                                           {"load_balancer", "load_balancer"}};
+    struct err err;
+    struct config config;
+    char text[MESSAGE_TEXT_BYTES];
+    const char *part = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    if (config_load(&config, &argc, argv, &err) < 0)
+        return minifaas_fail(&err);
+    for (size_t i = 0; argc == 2 && i < sizeof names / sizeof *names; i++)
+        if (strcmp(argv[1], names[i][0]) == 0)
+            part = names[i][1];
+    if (argc == 1)
+        part = "";
+    if (argc > 2 || !part) {
+        fprintf(stderr, "minifaas: reload takes one of: gateway, server, balancer, all\n");
+        return 2;
+    }
+    if (control_ask_reload(config.run_dir, part, text, &err) < 0)
+        return minifaas_fail(&err);
+    printf("%s\n", text);
     return 0;
 }
 

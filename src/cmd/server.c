@@ -5,6 +5,7 @@
 
 #include "base/config.h"
 #include "base/log.h"
+#include "base/successor.h"
 #include "sandbox/programs.h"
 #include "server/server.h"
 
@@ -20,6 +21,7 @@ int main(int argc, char **argv) {
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);
+    successor_begin();
     signal(SIGCHLD, SIG_DFL);
     struct err err;
     struct config config;

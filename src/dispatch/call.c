@@ -10,10 +10,11 @@ static const struct {
     unsigned allowed; /* the states that may follow */
 } call_moves[CALL_STATES] = {
     [CALL_NEW] = {"new", CALL_BIT(CALL_QUEUED) | CALL_BIT(CALL_SENT) | CALL_BIT(CALL_ANSWERED)},
-    [CALL_QUEUED] = {"queued", CALL_BIT(CALL_SENT) | CALL_BIT(CALL_ANSWERED)},
+    [CALL_QUEUED] = {"queued", CALL_BIT(CALL_SENT) | CALL_BIT(CALL_ANSWERED) | CALL_BIT(CALL_RETURNED)},
     [CALL_SENT] = {"sent", CALL_BIT(CALL_QUEUED) | CALL_BIT(CALL_RUNNING) | CALL_BIT(CALL_ANSWERED)},
     [CALL_RUNNING] = {"running", CALL_BIT(CALL_QUEUED) | CALL_BIT(CALL_ANSWERED)},
     [CALL_ANSWERED] = {"answered", 0},
+    [CALL_RETURNED] = {"returned", 0},
 };
 
 const char *call_state_name(enum call_state state) {

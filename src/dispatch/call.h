@@ -7,9 +7,10 @@
  *
  * RUNNING to QUEUED: its worker had claimed it and could not use the native code (ERR_ARTEFACT), so that
  * nothing of it ran. RUNNING is what the gateway has seen in a WASM worker's page; a quick call, and every
- * call of a Node.js or Python process, goes from SENT to ANSWERED. Every accepted call is answered exactly
- * once: call_move is the one place that changes the state, and it stops the process on a move that the table
- * does not allow. */
+ * call of a Node.js or Python process, goes from SENT to ANSWERED. QUEUED to RETURNED: another gateway has
+ * taken our place and makes this call. Every accepted call is answered exactly once, or returned: call_move
+ * is the one place that changes the state, and it stops the process on a move that the table does not allow.
+ */
 #ifndef FAAS_DISPATCH_CALL_H
 #define FAAS_DISPATCH_CALL_H
 
@@ -19,7 +20,7 @@
 
 #include "storage/storage.h"
 
-enum call_state { CALL_NEW, CALL_QUEUED, CALL_SENT, CALL_RUNNING, CALL_ANSWERED, CALL_STATES };
+enum call_state { CALL_NEW, CALL_QUEUED, CALL_SENT, CALL_RUNNING, CALL_ANSWERED, CALL_RETURNED, CALL_STATES };
 
 struct call;
 struct link;

@@ -16,7 +16,7 @@ void cpu_watch(struct dispatch *dispatch, struct link *link, const struct call *
         *cpu = (struct link_cpu){.call_id = call->id, .limit_ms = call->cpu_ms};
     if (cpu->asked || now_ns < cpu->due_ns)
         return;
-    cpu->asked = peers_ask_usage(dispatch, link->worker, ++dispatch->usage_request);
+    cpu->asked = peers_ask_usage(dispatch, link, ++dispatch->usage_request);
     cpu->request = dispatch->usage_request;
 }
 
@@ -38,9 +38,9 @@ static void cpu_take(struct dispatch *dispatch, struct link *link, uint32_t used
         loop_now_ns(dispatch->loop) + (wait_ms > CPU_STEP_MS ? wait_ms : CPU_STEP_MS) * CLOCK_NS_PER_MS;
 }
 
-void cpu_on_usage(struct dispatch *dispatch, const struct message *message) {
+void cpu_on_usage(struct dispatch *dispatch, const struct message *message, uint32_t server) {
     for (struct link *link = dispatch->process_links; link; link = link->all_next) {
-        if (link->worker != message->worker)
+        if (link->worker != message->worker || link->server != server)
             continue;
         /* An answer to what was asked for the call before says nothing of this one. */
         if (link->cpu.asked && link->cpu.request == message->request && link->in_flight > 0 &&

@@ -12,6 +12,8 @@
 
 static void dispatch_on_turn(void *context) {
     struct dispatch *dispatch = context;
+    if (dispatch->on_return)
+        handover_on_turn(dispatch);
     if (dispatch->ready_head)
         wasm_pump(dispatch);
     while (dispatch->dirty) {
@@ -456,6 +458,12 @@ void dispatch_renew(struct dispatch *dispatch, struct storage_version *version) 
 
 void dispatch_drain(struct dispatch *dispatch) {
     dispatch->draining = true;
+}
+
+void dispatch_unblock(struct dispatch *dispatch) {
+    for (struct dispatch_function *function = dispatch->all; function; function = function->all_next)
+        if (function->blocked)
+            dispatch_rebuilt(dispatch, function->version, true);
 }
 
 bool dispatch_is_idle(const struct dispatch *dispatch) {

@@ -6,7 +6,8 @@
  * of their function, several at a time while they are short; a plain script gets a fresh process for every
  * call.
  *
- * dispatch_submit is followed by exactly one on_answer, perhaps before it returns. */
+ * dispatch_submit is followed by exactly one on_answer, perhaps before it returns; or, after
+ * dispatch_hand_over, by one on_return. */
 #ifndef FAAS_DISPATCH_DISPATCH_H
 #define FAAS_DISPATCH_DISPATCH_H
 
@@ -24,6 +25,11 @@ typedef void dispatch_on_log(void *context, struct storage_version *version, int
 /* Native code that a worker refused: make it again, then call dispatch_rebuilt. Calls of the version wait
  * meanwhile. */
 typedef void dispatch_on_artefact(void *context, struct storage_version *version);
+/* A call that was not started, and will not be here: it is for the gateway that has taken our place. */
+typedef void dispatch_on_return(void *context, struct call *call);
+/* A process of Node.js or Python for the gateway that has taken our place: GATEWAY_PROCESS with 7
+ * descriptors, borrowed. False: it cannot go there. */
+typedef bool dispatch_on_process(void *context, const struct message *message, const int *fds);
 /* err->code ERR_OK: the strategy is set. */
 typedef void dispatch_on_strategy(void *context, const struct err *err);
 
@@ -69,6 +75,15 @@ void dispatch_forget(struct dispatch *dispatch, struct storage_version *version)
 
 void dispatch_set_strategy(struct dispatch *dispatch, enum policy_strategy strategy,
                            dispatch_on_strategy *on_strategy, void *context);
+/* Calls that waited for dispatch_rebuilt are sent again. */
+void dispatch_unblock(struct dispatch *dispatch);
+
+/* Lets go of the workers, each when the call that it runs is answered, and returns every other call. No call
+ * is submitted afterwards. */
+void dispatch_hand_over(struct dispatch *dispatch, dispatch_on_return *on_return,
+                        dispatch_on_process *on_process);
+/* The other end of on_process. The descriptors are taken. */
+void dispatch_adopt(struct dispatch *dispatch, const struct message *message, int *fds);
 /* New calls are answered with ERR_DRAINING. */
 void dispatch_drain(struct dispatch *dispatch);
 bool dispatch_is_idle(const struct dispatch *dispatch);

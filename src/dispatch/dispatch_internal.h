@@ -59,6 +59,7 @@ struct load {
 
 struct dispatch_start {              /* a process that the server was asked for */
     uint32_t request;                /* 0 = free */
+    uint32_t server;                 /* connection over which */
     struct storage_version *version; /* referenced */
     struct limits limits;            /* that it was asked for with */
 };
@@ -68,6 +69,8 @@ struct dispatch {
     struct loop *loop;
     uint64_t next_id;
     bool draining;
+    dispatch_on_return *on_return; /* another gateway has our place; NULL: no */
+    dispatch_on_process *on_process;
     struct dispatch_function *all;
     /* Functions with WASM calls that wait, served in turn. */
     struct dispatch_function *ready_head, *ready_tail;
@@ -91,6 +94,9 @@ struct dispatch {
     /* The server. */
     int server_fd;
     struct loop_watch server_watch;
+    uint32_t server; /* number of that connection */
+    struct peers_former
+        *formers; /* list, owned: servers that were replaced and still have processes of ours */
     bool server_lost_logged;
     /* The load balancer. */
     int balancer_fd;
@@ -152,9 +158,22 @@ void wasm_refresh_weights(struct dispatch *dispatch);
 
 /* processes.c */
 void processes_pump(struct dispatch *dispatch, struct dispatch_function *function);
-void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds);
-void processes_gone(struct dispatch *dispatch, const struct message *message);
-void processes_server_lost(struct dispatch *dispatch);
+/* server: number of the connection that brought it. */
+void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds, uint32_t server);
+void processes_gone(struct dispatch *dispatch, const struct message *message, uint32_t server);
+void processes_server_lost(struct dispatch *dispatch, uint32_t server);
+extern const struct link_handlers processes_handlers;
+/* A process whose function is known. Takes the reference of its version. */
+void processes_enlist(struct dispatch *dispatch, struct link *link, struct dispatch_function *function);
+/* It is killed, unless it was handed over. */
+void processes_close(struct dispatch *dispatch, struct link *link);
+/* No further calls. Processes without one go to the other gateway; the sweep takes back what is behind a long
+ * call. */
+void processes_hand_over(struct dispatch *dispatch);
+/* The server was replaced: functions get a process of the new one, and then give back those of the old. */
+void processes_replace(struct dispatch *dispatch);
+/* Those that are still there from a server that was replaced are given back. */
+void processes_retire_former(struct dispatch *dispatch);
 void processes_after_answer(struct dispatch *dispatch, struct link *link);
 void processes_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void processes_retire(struct dispatch_function *function);
@@ -168,7 +187,7 @@ void processes_kill(struct dispatch *dispatch, struct link *link, int code); /* 
 /* cpu.c */
 /* The call has started, and has not been answered. */
 void cpu_watch(struct dispatch *dispatch, struct link *link, const struct call *call, uint64_t now_ns);
-void cpu_on_usage(struct dispatch *dispatch, const struct message *message);
+void cpu_on_usage(struct dispatch *dispatch, const struct message *message, uint32_t server);
 
 /* windows.c */
 struct call *windows_running(const struct link *link); /* the call that the process is running, or NULL */
@@ -187,13 +206,21 @@ void windows_unblock(struct link *link);
 /* Calls that the process has not started are not to start; windows_end_withdrawal takes them back. */
 void windows_withdraw(struct link *link);
 void windows_end_withdrawal(struct dispatch *dispatch, struct link *link);
+/* handover.c: at the end of each turn */
+void handover_on_turn(struct dispatch *dispatch);
+/* True: a process without a call is with the other gateway, and closed here. */
+bool handover_process(struct dispatch *dispatch, struct link *link);
+
 /* starts.c */
 bool starts_serve_one_call(const struct storage_version *version);               /* each of its processes */
 void starts_grow(struct dispatch *dispatch, struct dispatch_function *function); /* it has calls that wait */
 /* The version whose start this request was, with its reference, or NULL. */
 /* *ret_stale: its limits have changed since it was asked for. */
 struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request, bool *ret_stale);
-void starts_forget_all(struct dispatch *dispatch);
+/* Asked for over that connection; 0 = any. */
+void starts_forget(struct dispatch *dispatch, uint32_t server);
+/* One process more, whatever the load. */
+void starts_replace(struct dispatch *dispatch, struct dispatch_function *function);
 void starts_failed(struct dispatch *dispatch, const struct message *message);
 void starts_sweep(struct dispatch *dispatch, uint64_t now_ns);
 /* script.c */
@@ -220,6 +247,8 @@ void load_publish(struct dispatch *dispatch, uint64_t now_ns);
 void peers_start(struct dispatch *dispatch);
 void peers_stop(struct dispatch *dispatch);
 bool peers_ask_process(struct dispatch *dispatch, struct storage_version *version, uint32_t request);
-bool peers_ask_usage(struct dispatch *dispatch, uint32_t worker, uint32_t request);
+bool peers_ask_usage(struct dispatch *dispatch, const struct link *link, uint32_t request);
+/* The server is told that a process is ours; false: it is away. */
+bool peers_claim_process(struct dispatch *dispatch, const struct message *process);
 
 #endif

@@ -241,9 +241,11 @@ int link_open(struct loop *loop, const struct link_handlers *handlers, const str
     link->stdin_fd = process ? fds[4] : -1;
     link->stdout_fd = process ? fds[5] : -1;
     link->stderr_fd = process ? fds[6] : -1;
+    link->page_fd = process ? mem_steal_fd(&page_fd) : -1;
     link->frame_max = FRAME_LENGTH_MAX;
     link->fresh = true;
-    void *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, page_fd, 0);
+    void *page =
+        mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, process ? link->page_fd : page_fd, 0);
     int rc = 0;
     if (page == MAP_FAILED)
         rc = err_sys(err, "mmap of a worker's page");
@@ -277,6 +279,7 @@ void link_close(struct link *link) {
     link_close_watch(link, &link->stdin_watch, &link->stdin_fd);
     link_close_watch(link, &link->stdout_watch, &link->stdout_fd);
     link_close_watch(link, &link->stderr_watch, &link->stderr_fd);
+    mem_close_fd(&link->page_fd);
     loop_defer(link->loop, link_release, link);
 }
 

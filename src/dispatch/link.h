@@ -46,6 +46,7 @@ struct link {
     uint32_t worker, generation;
     int32_t pid;
     int calls_fd, answers_fd, pidfd, stdin_fd, stdout_fd, stderr_fd; /* owned; -1 = none */
+    int page_fd;                                                     /* process: owned, to hand it on */
     struct page *page;                                               /* owned mapping */
     struct loop_watch calls_watch, answers_watch, pidfd_watch, stdin_watch, stdout_watch, stderr_watch;
     struct buf out, in; /* frames to write, bytes read */
@@ -62,9 +63,11 @@ struct link {
     /* The dispatcher's. */
     bool busy;     /* one call has been running for a while, send no more */
     bool retiring; /* no further calls; closed when the last is answered */
-    bool orphan;   /* its server is gone */
+    bool orphan;   /* its server is gone, or was replaced */
     bool ended;    /* on_end fired */
     bool exited;   /* on_exit fired */
+    bool leaving;  /* process: another gateway gets it when it has answered what it has */
+    bool handed;   /* … and has it */
     bool loaded;   /* process: the function is there */
     bool script;
     bool single;   /* process: for one call */
@@ -77,6 +80,7 @@ struct link {
     uint64_t since_ns; /* process: when it was loaded or answered last; exited: when it ended */
     uint64_t sent;     /* process: calls that were sent to it */
     uint64_t withdrawn, withdrawn_ns; /* process: what was written to its page, and when; 0 = taken back */
+    uint32_t server;                  /* process: number of the connection that brought it */
     uint32_t skips;                   /* process: SKIPPED frames that it owes for calls that went elsewhere */
     struct link_cpu cpu;              /* process */
     struct dispatch_function *function; /* process: borrowed, its version is referenced */

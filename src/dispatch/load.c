@@ -53,7 +53,7 @@ void load_publish(struct dispatch *dispatch, uint64_t now_ns) {
     uint64_t passed_ns = load->at_ns ? now_ns - load->at_ns : DISPATCH_SWEEP_MS * CLOCK_NS_PER_MS;
     load->at_ns = dispatch_is_idle(dispatch) ? 0 : now_ns;
     struct table *table = dispatch->table;
-    if (!table)
+    if (!table || dispatch->on_return) /* the words are the next gateway's by now */
         return;
     struct load_look look = {.now_ns = now_ns};
     load_look_queue(dispatch, &look);

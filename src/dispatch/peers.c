@@ -1,6 +1,7 @@
 /* The two sockets: to the server, which hands over the workers' pipes, and to the load balancer, which hands
  * over the table. Both may be away at any time; what they gave last goes on serving. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -11,22 +12,38 @@
 #include "dispatch/dispatch_internal.h"
 #include "egress/broker.h"
 
+/* A server that the next has taken over from: it knows how our processes of it end. */
+struct peers_former {
+    struct dispatch *dispatch; /* borrowed */
+    struct loop_watch watch;   /* its fd is owned */
+    uint32_t server;           /* number of the connection */
+    struct peers_former *next;
+};
+
 static void peers_arm(struct dispatch *dispatch) {
-    if (!dispatch->reconnect.armed && (dispatch->server_fd < 0 || dispatch->balancer_fd < 0))
+    if (!dispatch->reconnect.armed && !dispatch->on_return &&
+        (dispatch->server_fd < 0 || dispatch->balancer_fd < 0))
         loop_arm(dispatch->loop, &dispatch->reconnect, DISPATCH_RECONNECT_MS * CLOCK_NS_PER_MS);
 }
 
 /* ---- server ---- */
 
-static void peers_server_lost(struct dispatch *dispatch) {
+static void peers_connect_server(struct dispatch *dispatch);
+
+/* Its workers serve on until others are there. */
+static void peers_forget_server(struct dispatch *dispatch) {
     loop_unwatch(dispatch->loop, &dispatch->server_watch);
-    close(dispatch->server_fd);
     dispatch->server_fd = -1;
     for (uint32_t i = 0; i < dispatch->worker_count; i++)
         if (dispatch->wasm[i])
             dispatch->wasm[i]->orphan = true;
+}
+
+static void peers_server_lost(struct dispatch *dispatch) {
+    close(dispatch->server_fd);
+    peers_forget_server(dispatch);
     log_event("lost the server; its running workers go on serving");
-    processes_server_lost(dispatch);
+    processes_server_lost(dispatch, dispatch->server);
     peers_arm(dispatch);
 }
 
@@ -57,14 +74,11 @@ static void peers_retire_worker(struct dispatch *dispatch, const struct message 
         wasm_retire(dispatch, link);
 }
 
-static void peers_on_message(struct dispatch *dispatch, const struct message *message, int *fds,
-                             int fd_count) {
-    if (message->type == MESSAGE_SERVER_WORKER && fd_count == 4 && message->worker < TABLE_WORKERS) {
-        peers_take_worker(dispatch, message, fds);
-        return;
-    }
+/* What a server that was replaced may still say, too. */
+static void peers_on_process_message(struct dispatch *dispatch, const struct message *message, int *fds,
+                                     int fd_count, uint32_t server) {
     if (message->type == MESSAGE_SERVER_PROCESS && fd_count == 7) {
-        processes_attach(dispatch, message, fds);
+        processes_attach(dispatch, message, fds, server);
         return;
     }
     for (int i = 0; i < fd_count; i++)
@@ -72,11 +86,70 @@ static void peers_on_message(struct dispatch *dispatch, const struct message *me
     if (message->type == MESSAGE_SERVER_START_FAILED)
         starts_failed(dispatch, message);
     else if (message->type == MESSAGE_SERVER_GONE)
-        processes_gone(dispatch, message);
+        processes_gone(dispatch, message, server);
     else if (message->type == MESSAGE_SERVER_USAGE)
-        cpu_on_usage(dispatch, message);
-    else if (message->type == MESSAGE_SERVER_DRAINING)
+        cpu_on_usage(dispatch, message, server);
+}
+
+static void peers_drop_former(struct peers_former *former) {
+    struct dispatch *dispatch = former->dispatch;
+    struct peers_former **at = &dispatch->formers;
+    while (*at != former)
+        at = &(*at)->next;
+    *at = former->next;
+    loop_unwatch(dispatch->loop, &former->watch);
+    close(former->watch.fd);
+    loop_defer(dispatch->loop, free, former);
+}
+
+static void peers_on_former(struct loop_watch *watch, uint32_t events) {
+    (void)events;
+    struct peers_former *former = watch->context;
+    struct dispatch *dispatch = former->dispatch;
+    struct message message;
+    struct err err;
+    int fds[MESSAGE_FDS_MAX], fd_count, rc;
+    while ((rc = message_receive(watch->fd, &message, fds, &fd_count, &err)) > 0)
+        peers_on_process_message(dispatch, &message, fds, fd_count, former->server);
+    if (rc == 0)
+        return;
+    processes_server_lost(dispatch, former->server);
+    peers_drop_former(former);
+}
+
+/* Goes over to the next server. What runs on the workers and processes of this one goes on. */
+static void peers_server_replaced(struct dispatch *dispatch) {
+    struct err err;
+    struct peers_former *former = mem_zalloc(sizeof *former);
+    int fd = dispatch->server_fd;
+    log_event("the server is replaced");
+    peers_forget_server(dispatch);
+    *former = (struct peers_former){.dispatch = dispatch,
+                                    .watch = {.fd = fd, .on_event = peers_on_former, .context = former},
+                                    .server = dispatch->server,
+                                    .next = dispatch->formers};
+    dispatch->formers = former;
+    if (loop_watch(dispatch->loop, &former->watch, EPOLLIN, &err) != 0)
+        peers_drop_former(former);
+    if (!dispatch->on_return)
+        peers_connect_server(dispatch);
+    if (dispatch->server_fd >= 0)
+        processes_replace(dispatch);
+    peers_arm(dispatch);
+}
+
+static void peers_on_message(struct dispatch *dispatch, const struct message *message, int *fds,
+                             int fd_count) {
+    if (message->type == MESSAGE_SERVER_WORKER && fd_count == 4 && message->worker < TABLE_WORKERS &&
+        !dispatch->on_return) {
+        peers_take_worker(dispatch, message, fds);
+        return;
+    }
+    peers_on_process_message(dispatch, message, fds, fd_count, dispatch->server);
+    if (message->type == MESSAGE_SERVER_DRAINING)
         peers_server_drains(dispatch);
+    else if (message->type == MESSAGE_SERVER_REPLACED)
+        peers_server_replaced(dispatch);
     else if (message->type == MESSAGE_SERVER_RETIRE)
         peers_retire_worker(dispatch, message);
     else if (message->type == MESSAGE_SERVER_RUNTIMES && message->text[0])
@@ -89,8 +162,12 @@ static void peers_on_server(struct loop_watch *watch, uint32_t events) {
     struct message message;
     struct err err;
     int fds[MESSAGE_FDS_MAX], fd_count, rc;
-    while ((rc = message_receive(dispatch->server_fd, &message, fds, &fd_count, &err)) > 0)
+    int fd = dispatch->server_fd;
+    while ((rc = message_receive(fd, &message, fds, &fd_count, &err)) > 0) {
         peers_on_message(dispatch, &message, fds, fd_count);
+        if (dispatch->server_fd != fd)
+            return; /* another one now */
+    }
     if (rc < 0)
         peers_server_lost(dispatch);
 }
@@ -102,6 +179,8 @@ static void peers_on_settle(struct loop_timer *timer) {
         fresh |= dispatch->wasm[i] && !dispatch->wasm[i]->orphan;
     if (fresh)
         wasm_retire_orphans(dispatch);
+    if (fresh)
+        processes_retire_former(dispatch);
     else if (dispatch->server_fd >= 0)
         loop_arm(dispatch->loop, timer, DISPATCH_SETTLE_MS * CLOCK_NS_PER_MS);
 }
@@ -150,6 +229,7 @@ static void peers_connect_server(struct dispatch *dispatch) {
         return;
     }
     dispatch->server_lost_logged = false;
+    dispatch->server++;
     dispatch->unwanted = peers_unwanted(dispatch);
     struct message hello = {.type = MESSAGE_SERVER_HELLO,
                             .format = MESSAGE_FORMAT,
@@ -182,13 +262,31 @@ bool peers_ask_process(struct dispatch *dispatch, struct storage_version *versio
            message_send(dispatch->server_fd, &message, &policy_fd, 1, &err) == 0;
 }
 
-bool peers_ask_usage(struct dispatch *dispatch, uint32_t worker, uint32_t request) {
+/* To the server that a process is from; -1: it is away. */
+static int peers_server_of(const struct dispatch *dispatch, const struct link *link) {
+    for (const struct peers_former *former = dispatch->formers; former; former = former->next)
+        if (former->server == link->server)
+            return former->watch.fd;
+    return link->server == dispatch->server ? dispatch->server_fd : -1;
+}
+
+bool peers_ask_usage(struct dispatch *dispatch, const struct link *link, uint32_t request) {
     struct err err;
+    int fd = peers_server_of(dispatch, link);
     struct message message = {.type = MESSAGE_SERVER_MEASURE,
                               .format = MESSAGE_FORMAT,
                               .role = MESSAGE_ROLE_GATEWAY,
-                              .worker = worker,
+                              .worker = link->worker,
                               .request = request};
+    return fd >= 0 && message_send(fd, &message, NULL, 0, &err) == 0;
+}
+
+bool peers_claim_process(struct dispatch *dispatch, const struct message *process) {
+    struct err err;
+    struct message message = {.type = MESSAGE_SERVER_ADOPT,
+                              .format = MESSAGE_FORMAT,
+                              .worker = process->worker,
+                              .pid = process->pid};
     return dispatch->server_fd >= 0 && message_send(dispatch->server_fd, &message, NULL, 0, &err) == 0;
 }
 
@@ -316,6 +414,8 @@ void peers_stop(struct dispatch *dispatch) {
     loop_disarm(dispatch->loop, &dispatch->settle);
     loop_unwatch(dispatch->loop, &dispatch->server_watch);
     loop_unwatch(dispatch->loop, &dispatch->balancer_watch);
+    while (dispatch->formers)
+        peers_drop_former(dispatch->formers);
     if (dispatch->server_fd >= 0)
         close(dispatch->server_fd);
     if (dispatch->balancer_fd >= 0)

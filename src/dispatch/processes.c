@@ -8,10 +8,10 @@
 #include "base/log.h"
 #include "dispatch/dispatch_internal.h"
 
-static void processes_close(struct dispatch *dispatch, struct link *link) {
+void processes_close(struct dispatch *dispatch, struct link *link) {
     struct dispatch_function *function = link->function;
     struct storage_version *version = function->version;
-    if (!link->exited)
+    if (!link->exited && !link->handed)
         link_kill(link);
     if (link->prev)
         link->prev->next = link->next;
@@ -154,9 +154,9 @@ static void processes_on_exit(struct link *link) {
     processes_finish(dispatch, link);
 }
 
-void processes_gone(struct dispatch *dispatch, const struct message *message) {
+void processes_gone(struct dispatch *dispatch, const struct message *message, uint32_t server) {
     for (struct link *link = dispatch->process_links; link; link = link->all_next)
-        if (link->worker == message->worker) {
+        if (link->worker == message->worker && link->server == server) {
             link->gone_code = message->code;
             if (link->exited)
                 processes_finish(dispatch, link);
@@ -186,6 +186,8 @@ static void processes_on_text(struct link *link, int stream, struct call_bytes t
 
 void processes_pump(struct dispatch *dispatch, struct dispatch_function *function) {
     struct link *link;
+    if (dispatch->on_return)
+        return;
     while (function->queue_head && dispatch_may_run(function) && (link = windows_find(function)))
         windows_send(dispatch, link, dispatch_pop(dispatch, function));
     if (function->queue_head && dispatch_may_run(function))
@@ -197,14 +199,32 @@ void processes_after_answer(struct dispatch *dispatch, struct link *link) {
     struct dispatch_function *function = link->function;
     if (function->queue_head)
         processes_pump(dispatch, function);
-    if (link->in_flight == 0 && (link->retiring || function->retired))
+    if (link->in_flight == 0 && (link->retiring || function->retired) && !link->leaving)
         processes_give_back(link);
+}
+
+/* After its call, or now when it has none. */
+static void processes_retire_link(struct link *link) {
+    if (link->retiring || link->exited)
+        return;
+    if (link->in_flight == 0)
+        processes_give_back(link);
+    else
+        link->retiring = !link->script;
+}
+
+/* Processes of servers before that one. */
+static void processes_retire_before(struct dispatch_function *function, uint32_t server) {
+    for (struct link *link = function->processes; link; link = link->next)
+        if (link->server < server)
+            processes_retire_link(link);
 }
 
 static void processes_on_frame(struct link *link, const struct frame *frame) {
     if (frame->header.type == FRAME_LOADED) {
         link->loaded = true;
         link->since_ns = loop_now_ns(link->loop);
+        processes_retire_before(link->function, link->server);
     } else if (frame->header.type == FRAME_ANSWER) {
         windows_take_answer(link, frame);
     } else if (frame->header.type != FRAME_SKIPPED || !windows_take_skip(link, frame)) {
@@ -213,8 +233,8 @@ static void processes_on_frame(struct link *link, const struct frame *frame) {
     }
 }
 
-static const struct link_handlers processes_handlers = {processes_on_frame, processes_on_end,
-                                                        processes_on_exit, processes_on_text};
+const struct link_handlers processes_handlers = {processes_on_frame, processes_on_end, processes_on_exit,
+                                                 processes_on_text};
 
 /* ---- starts ---- */
 
@@ -232,24 +252,8 @@ static bool processes_load(struct dispatch *dispatch, struct link *link, struct 
     return rc == 0;
 }
 
-void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds) {
-    struct err err;
-    struct link *link;
-    bool stale;
-    struct storage_version *version = starts_take(dispatch, message->request, &stale);
-    if (link_open(dispatch->loop, &processes_handlers, message, fds, &link, &err) != 0) {
-        log_event("process %d: %s", message->pid, err.msg);
-        if (version)
-            storage_unref(dispatch->config.storage, version);
-        return;
-    }
-    link->owner = dispatch;
-    if (!version) {
-        link_kill(link);
-        link_close(link);
-        return;
-    }
-    struct dispatch_function *function = version->runtime_data;
+void processes_enlist(struct dispatch *dispatch, struct link *link, struct dispatch_function *function) {
+    const struct storage_version *version = function->version;
     link->function = function;
     link->script = strcmp(version->meta.entry, "script") == 0;
     link->single = starts_serve_one_call(version);
@@ -265,6 +269,28 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     dispatch->process_links = link;
     function->process_count++;
     dispatch->process_total++;
+}
+
+void processes_attach(struct dispatch *dispatch, const struct message *message, int *fds, uint32_t server) {
+    struct err err;
+    struct link *link;
+    bool stale;
+    struct storage_version *version = starts_take(dispatch, message->request, &stale);
+    if (link_open(dispatch->loop, &processes_handlers, message, fds, &link, &err) != 0) {
+        log_event("process %d: %s", message->pid, err.msg);
+        if (version)
+            storage_unref(dispatch->config.storage, version);
+        return;
+    }
+    link->owner = dispatch;
+    link->server = server;
+    if (!version) {
+        link_kill(link);
+        link_close(link);
+        return;
+    }
+    struct dispatch_function *function = version->runtime_data;
+    processes_enlist(dispatch, link, function);
     sweep_arm(dispatch);
     bool wanted = function->queue_head && dispatch_may_run(function);
     if (stale || (link->single && !wanted)) {
@@ -286,31 +312,21 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
 }
 
 void processes_close_all(struct dispatch *dispatch) {
-    starts_forget_all(dispatch);
+    starts_forget(dispatch, 0);
     while (dispatch->process_links) {
         dispatch_fail_link(dispatch, dispatch->process_links, ERR_DRAINING, "the platform is shutting down");
         processes_close(dispatch, dispatch->process_links);
     }
 }
 
-void processes_server_lost(struct dispatch *dispatch) {
-    starts_forget_all(dispatch);
+void processes_server_lost(struct dispatch *dispatch, uint32_t server) {
+    starts_forget(dispatch, server);
     for (struct link *link = dispatch->process_links; link;) {
         struct link *next = link->all_next;
-        if (link->exited)
+        if (link->exited && link->server == server)
             processes_finish(dispatch, link);
         link = next;
     }
-}
-
-/* After its call, or now when it has none. */
-static void processes_retire_link(struct link *link) {
-    if (link->retiring || link->exited)
-        return;
-    if (link->in_flight == 0)
-        processes_give_back(link);
-    else
-        link->retiring = !link->script;
 }
 
 void processes_retire(struct dispatch_function *function) {
@@ -334,6 +350,30 @@ void processes_renew(struct dispatch_function *function) {
         if (busy)
             windows_withdraw(link);
     }
+}
+
+void processes_hand_over(struct dispatch *dispatch) {
+    for (struct link *link = dispatch->process_links; link;) {
+        struct link *next = link->all_next;
+        link->leaving |= !link->retiring;
+        if (link->leaving && link->in_flight > 0)
+            processes_retire_link(link);
+        else if (link->leaving && link->calls_fd >= 0 && !handover_process(dispatch, link))
+            processes_give_back(link);
+        link = next;
+    }
+}
+
+void processes_replace(struct dispatch *dispatch) {
+    for (struct dispatch_function *function = dispatch->all; function; function = function->all_next)
+        if (function->process_count > 0 && !function->retired && !starts_serve_one_call(function->version))
+            starts_replace(dispatch, function);
+}
+
+void processes_retire_former(struct dispatch *dispatch) {
+    for (struct link *link = dispatch->process_links; link; link = link->all_next)
+        if (link->server < dispatch->server)
+            processes_retire_link(link);
 }
 
 /* ---- the clock ---- */

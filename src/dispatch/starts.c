@@ -20,6 +20,7 @@ static bool starts_ask(struct dispatch *dispatch, struct dispatch_function *func
         if (!peers_ask_process(dispatch, function->version, dispatch->next_request))
             return false; /* the server is away */
         start->request = dispatch->next_request;
+        start->server = dispatch->server;
         start->version = function->version;
         start->limits = function->version->meta.limits;
         storage_ref(start->version);
@@ -86,13 +87,19 @@ struct storage_version *starts_take(struct dispatch *dispatch, uint32_t request,
     return NULL;
 }
 
-void starts_forget_all(struct dispatch *dispatch) {
-    for (int i = 0; i < DISPATCH_STARTS_MAX; i++)
-        if (dispatch->starts[i].request) {
-            struct storage_version *version =
-                starts_take(dispatch, dispatch->starts[i].request, &(bool){false});
-            storage_unref(dispatch->config.storage, version);
-        }
+void starts_forget(struct dispatch *dispatch, uint32_t server) {
+    for (int i = 0; i < DISPATCH_STARTS_MAX; i++) {
+        struct dispatch_start *start = &dispatch->starts[i];
+        if (!start->request || (server && start->server != server))
+            continue;
+        struct storage_version *version = starts_take(dispatch, start->request, &(bool){false});
+        storage_unref(dispatch->config.storage, version);
+    }
+}
+
+void starts_replace(struct dispatch *dispatch, struct dispatch_function *function) {
+    if (function->starting == 0 && !starts_is_full(dispatch))
+        starts_ask(dispatch, function);
 }
 
 /* ---- all are in use ---- */
@@ -167,7 +174,7 @@ void starts_failed(struct dispatch *dispatch, const struct message *message) {
     if (!version)
         return;
     struct dispatch_function *function = version->runtime_data;
-    if (message->code == ERR_UNAVAILABLE)
+    if (message->code == ERR_UNAVAILABLE || message->code == ERR_DRAINING)
         dispatch->crowded = true; /* the sweep asks again; a call waits as long as it may */
     else if (function->process_count == 0)
         dispatch_fail_queue(dispatch, function, message->code, message->text);

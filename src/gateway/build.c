@@ -98,8 +98,14 @@ static void build_end(struct build *build, struct err *err) {
     build_close(build, &build->stdin_watch, &build->stdin_fd);
     build_close(build, &build->stdout_watch, &build->stdout_fd);
     build_close(build, &build->pid_watch, &build->pidfd);
+    struct build **at = &gateway->builds_running_head;
+    while (*at != build)
+        at = &(*at)->next;
+    *at = build->next;
     gateway->builds_running--;
-    if (err->code == ERR_OK)
+    if (build->cancelled)
+        err_set(err, ERR_DRAINING, "the build was given up");
+    else if (err->code == ERR_OK)
         build_take_result(build, err);
     buf_fini(&build->output);
     build->on_done(build, err); /* frees the build */
@@ -236,7 +242,10 @@ static int build_spawn(struct build *build, struct err *err) {
 
 static void build_run(struct build *build) {
     struct err err;
-    build->gateway->builds_running++;
+    struct gateway *gateway = build->gateway;
+    build->next = gateway->builds_running_head;
+    gateway->builds_running_head = build;
+    gateway->builds_running++;
     if (build_spawn(build, &err) != 0)
         build_end(build, &err);
 }
@@ -250,6 +259,25 @@ static void build_next(struct gateway *gateway) {
         gateway->builds_tail = NULL;
     gateway->builds_waiting--;
     build_run(build);
+}
+
+void build_cancel_all(struct gateway *gateway) {
+    struct build *build;
+    struct err err;
+    err_set(&err, ERR_DRAINING, "the build was given up");
+    while ((build = gateway->builds_head)) {
+        gateway->builds_head = build->next;
+        if (!gateway->builds_head)
+            gateway->builds_tail = NULL;
+        gateway->builds_waiting--;
+        build->on_done(build, &err); /* frees the build */
+    }
+    for (build = gateway->builds_running_head; build; build = build->next) {
+        build->cancelled = true;
+        if (!build->exited)
+            kill(build->pid, SIGTERM);
+        loop_arm(gateway->loop, &build->timer, 2 * CLOCK_NS_PER_S);
+    }
 }
 
 int build_start(struct gateway *gateway, struct build *build, struct err *err) {

@@ -29,7 +29,7 @@ struct build {
 
     /* build.c's. */
     struct gateway *gateway;
-    struct build *next;
+    struct build *next; /* of those that wait, or of those that run */
     pid_t pid;
     int pidfd, stdin_fd, stdout_fd;
     struct loop_watch pid_watch, stdin_watch, stdout_watch;
@@ -37,10 +37,12 @@ struct build {
     size_t sent;
     struct buf output;
     char *error_text;
-    bool exited, closed, timed_out;
+    bool exited, closed, timed_out, cancelled;
 };
 
 /* ERR_UNAVAILABLE when too many wait already. */
 int build_start(struct gateway *gateway, struct build *build, struct err *err);
+/* Ends them all: on_done with ERR_DRAINING, now or when the builder has ended. */
+void build_cancel_all(struct gateway *gateway);
 
 #endif

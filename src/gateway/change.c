@@ -33,8 +33,11 @@ static void change_free(void *context) {
 
 /* Not at once: we may be inside its timer. */
 static void change_end(struct change *change) {
-    storage_unref(change->gateway->storage, change->version);
-    loop_defer(change->gateway->loop, change_free, change);
+    struct gateway *gateway = change->gateway;
+    storage_unref(gateway->storage, change->version);
+    loop_defer(gateway->loop, change_free, change);
+    gateway->writes--;
+    takeover_on_write_end(gateway);
 }
 
 static void change_on_settled(struct loop_timer *timer) {
@@ -83,6 +86,10 @@ void change_limits(struct gateway *gateway, struct http_conn *conn, struct http_
     struct err err;
     struct limits ignored = version->meta.limits;
     *(struct request *)http_conn_context(conn) = (struct request){.gateway = gateway, .conn = conn};
+    if (takeover_is_under_way(gateway)) {
+        http_hold(conn);
+        return;
+    }
     int rc = limits_check_known(http->query, others, &err);
     if (rc == 0)
         rc = limits_parse(gateway->config, http->query, &ignored, &err);
@@ -92,6 +99,7 @@ void change_limits(struct gateway *gateway, struct http_conn *conn, struct http_
     }
     struct change *change = mem_zalloc(sizeof *change);
     change->gateway = gateway;
+    gateway->writes++;
     change->conn = conn;
     change->version = version;
     storage_ref(version);

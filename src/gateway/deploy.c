@@ -122,10 +122,29 @@ static int deploy_parse(struct gateway *gateway, const struct http_request *http
 
 /* ---- the end of a deploy ---- */
 
+static struct deploy *deploy_new(struct gateway *gateway, struct http_conn *conn) {
+    struct deploy *deploy = mem_zalloc(sizeof *deploy);
+    deploy->gateway = gateway;
+    deploy->conn = conn;
+    gateway->writes++;
+    return deploy;
+}
+
 static void deploy_free(struct deploy *deploy) {
+    struct gateway *gateway = deploy->gateway;
     buf_fini(&deploy->source);
     free(deploy->error_text);
     free(deploy);
+    gateway->writes--;
+    takeover_on_write_end(gateway);
+}
+
+/* The next gateway builds it: its request goes there. */
+static void deploy_hold(struct deploy *deploy) {
+    storage_unstage(deploy->stage);
+    storage_unreserve(deploy->gateway->storage, deploy->meta.name);
+    http_hold(deploy->conn);
+    deploy_free(deploy);
 }
 
 static void deploy_respond_created(struct deploy *deploy) {
@@ -187,6 +206,10 @@ static void deploy_on_published(struct job *job) {
 
 static void deploy_on_built(struct build *build, const struct err *err) {
     struct deploy *deploy = (struct deploy *)((char *)build - offsetof(struct deploy, build));
+    if (err->code == ERR_DRAINING) {
+        deploy_hold(deploy);
+        return;
+    }
     if (err->code != ERR_OK) {
         deploy->err = *err;
         deploy->error_text = build->error_text;
@@ -203,9 +226,11 @@ static void deploy_on_built(struct build *build, const struct err *err) {
 void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_request *http, bool update) {
     *(struct request *)http_conn_context(conn) = (struct request){.gateway = gateway, .conn = conn};
     struct err err;
-    struct deploy *deploy = mem_zalloc(sizeof *deploy);
-    deploy->gateway = gateway;
-    deploy->conn = conn;
+    if (takeover_is_under_way(gateway)) {
+        http_hold(conn);
+        return;
+    }
+    struct deploy *deploy = deploy_new(gateway, conn);
     int rc = deploy_parse(gateway, http, update, &deploy->meta, &err);
     if (rc != 0) {
         respond_err(gateway, conn, &err);
@@ -257,9 +282,11 @@ static void deploy_on_erased(struct job *job) {
 void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *name) {
     *(struct request *)http_conn_context(conn) = (struct request){.gateway = gateway, .conn = conn};
     struct err err;
-    struct deploy *deploy = mem_zalloc(sizeof *deploy);
-    deploy->gateway = gateway;
-    deploy->conn = conn;
+    if (takeover_is_under_way(gateway)) {
+        http_hold(conn);
+        return;
+    }
+    struct deploy *deploy = deploy_new(gateway, conn);
     if (storage_reserve(gateway->storage, name, true, &deploy->meta, &err) != 0) {
         respond_err(gateway, conn, &err);
         deploy_free(deploy);
@@ -302,6 +329,14 @@ static void deploy_on_rebuilt(struct build *build, const struct err *err) {
     struct deploy *deploy = (struct deploy *)((char *)build - offsetof(struct deploy, build));
     deploy->err = *err;
     deploy->error_text = build->error_text;
+    if (err->code == ERR_DRAINING) { /* the next gateway does it, for the calls that wait for it */
+        struct gateway *gateway = deploy->gateway;
+        struct storage_version *version = deploy->version;
+        storage_unstage(deploy->stage);
+        deploy_free(deploy);
+        storage_unref(gateway->storage, version);
+        return;
+    }
     if (err->code != ERR_OK) {
         storage_unstage(deploy->stage);
         deploy_end_rebuild(deploy, false);
@@ -313,8 +348,9 @@ static void deploy_on_rebuilt(struct build *build, const struct err *err) {
 
 void deploy_rebuild(void *context, struct storage_version *version) {
     struct gateway *gateway = context;
-    struct deploy *deploy = mem_zalloc(sizeof *deploy);
-    deploy->gateway = gateway;
+    if (takeover_is_under_way(gateway))
+        return;
+    struct deploy *deploy = deploy_new(gateway, NULL);
     deploy->meta = version->meta;
     deploy->version = version;
     storage_ref(version);

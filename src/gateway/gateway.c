@@ -117,6 +117,8 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
     if (rc == 0)
         rc = programs_parts_dir(gateway->parts_dir, sizeof gateway->parts_dir, err);
     if (rc == 0)
+        rc = takeover_begin(gateway, err);
+    if (rc == 0)
         rc = storage_open(config->data_dir, &gateway->storage, err);
     if (rc == 0)
         rc = gateway_open_keys(gateway, listen_fd, err);
@@ -124,6 +126,8 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
         rc = function_log_open(config->log_dir, &gateway->log, err);
     if (rc == 0)
         rc = jobs_new(loop, &gateway->jobs, err);
+    if (rc == 0)
+        rc = takeover_go_on(gateway, err);
     if (rc == 0)
         rc = gateway_open_dispatch(gateway, listen_fd, err);
     if (rc == 0)
@@ -160,6 +164,7 @@ void gateway_drain(struct gateway *gateway) {
 void gateway_free(struct gateway *gateway) {
     if (!gateway)
         return;
+    takeover_free(gateway);
     jobs_free(gateway->jobs);
     dispatch_free(gateway->dispatch); /* answers what is still in flight */
     gateway->dispatch = NULL;

@@ -15,6 +15,9 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
                 struct err *err);
 /* Takes no more calls and connections; the loop is stopped when the last answer is written, or after 10 s. */
 void gateway_drain(struct gateway *gateway);
+/* The supervisor has another gateway now; ends when that has all it is to have and calls that run have ended.
+ */
+void gateway_was_replaced(struct gateway *gateway);
 void gateway_free(struct gateway *gateway);
 
 #endif

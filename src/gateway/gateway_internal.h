@@ -16,6 +16,7 @@ enum { GATEWAY_CALL_ID_MAX = 64 };
 
 struct deploy;
 struct build;
+struct takeover;
 
 struct gateway {
     struct loop *loop;           /* borrowed */
@@ -32,7 +33,10 @@ struct gateway {
     char parts_dir[1024]; /* where the builder is */
     uint32_t call_id_seed;
     struct build *builds_head, *builds_tail; /* waiting */
+    struct build *builds_running_head;
     uint32_t builds_running, builds_waiting;
+    uint32_t writes; /* deploys, rebuilds, changes and removals under way */
+    struct takeover *takeover;
     struct buf scratch, head_scratch; /* one answer's body and header lines; empty between answers */
 };
 
@@ -84,6 +88,17 @@ int limits_parse(const struct config *config, struct http_slice query, struct li
                  struct err *err);
 /* ERR_BAD_REQUEST for the first parameter that is neither a limit nor in `others` (ended by NULL). */
 int limits_check_known(struct http_slice query, const char *const *others, struct err *err);
+/* takeover.c: one gateway follows another, while both serve. */
+/* Before the data directory is opened: when we are to replace a gateway, it has let go of it afterwards. */
+int takeover_begin(struct gateway *gateway, struct err *err);
+/* The data directory is read: the other gateway may hand over workers and connections. Listens for the one
+ * that will replace us. */
+int takeover_go_on(struct gateway *gateway, struct err *err);
+/* No deploy, rebuild, change or removal may begin: the next gateway has, or will have, the data directory. */
+bool takeover_is_under_way(const struct gateway *gateway);
+/* gateway->writes has become less. */
+void takeover_on_write_end(struct gateway *gateway);
+void takeover_free(struct gateway *gateway);
 
 /* describe.c */
 void describe_function(struct gateway *gateway, struct http_conn *conn, struct storage_version *version);

@@ -95,6 +95,10 @@ static void conn_finish(struct http_conn *conn) {
 /* The client has left: nobody waits for the answer. */
 static void conn_abandon(struct http_conn *conn) {
     struct http_server *server = conn->server;
+    if (conn->held) {
+        http_conn_close(conn);
+        return;
+    }
     conn_close_socket(conn);
     http_conn_move(conn, HTTP_PHASE_GONE);
     server->config.on_abandon(server->config.context, conn);
@@ -108,6 +112,10 @@ static void conn_settle(struct http_conn *conn) {
             conn_finish(conn);
             return;
         }
+    }
+    if (conn->server->on_hand_over && http_conn_hand_over(conn))
+        return;
+    if (!conn->broken && conn->phase == HTTP_PHASE_IDLE) {
         if (ahead)
             http_server_queue(conn->server, conn);
         else
@@ -166,6 +174,10 @@ static void conn_dispatch(struct http_conn *conn) {
     request->received_ns = loop_now_ns(server->config.loop);
     conn->last = !request->keep_alive;
     http_conn_move(conn, HTTP_PHASE_OUT);
+    if (server->on_hand_over) {
+        conn->held = true;
+        return;
+    }
     server->config.on_request(server->config.context, conn, request);
 }
 

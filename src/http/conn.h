@@ -66,6 +66,7 @@ struct http_conn {
     bool read_closed;  /* the client has shut down its writing side */
     bool broken;       /* reading or writing failed: to be closed */
     bool queued;       /* in server->ready */
+    bool held;         /* OUT: the request is not with the caller but goes where the connection goes */
     uint64_t stamp_ns; /* what the phase's time-out counts from */
     size_t lingered_bytes;
     struct buf out; /* owned: what the socket did not take of the answer */
@@ -88,8 +89,9 @@ struct http_server {
     uint64_t sweep_ns;
     struct loop_watch listener;
     bool accepting, draining;
-    uint64_t log_after_ns; /* a shortage is logged now and then, not each time */
-    uint32_t busy;         /* connections in OUT, WRITING or GONE */
+    http_on_hand_over *on_hand_over; /* NULL: connections stay */
+    uint64_t log_after_ns;           /* a shortage is logged now and then, not each time */
+    uint32_t busy;                   /* connections in OUT, WRITING or GONE */
     struct loop_timer sweep, pump;
     struct http_conn_list conns, spare_conns;
     struct http_conn_queue ready; /* have bytes of a next request, and nobody to wake them */
@@ -110,6 +112,13 @@ void http_server_forget(struct http_server *server, struct http_conn *conn);
 /* Books a buffer's growth (or shrinking) from `before` to `after` bytes. */
 void http_server_account(struct http_server *server, size_t before, size_t after);
 bool http_server_has_room(const struct http_server *server, size_t more);
+
+/* A connection of ours, in IDLE; NULL: no memory, or it cannot be watched (fd is closed). */
+struct http_conn *http_server_take(struct http_server *server, int fd, const struct sockaddr_storage *peer);
+
+/* handover.c */
+/* True: the connection is with another process now, and freed here. */
+bool http_conn_hand_over(struct http_conn *conn);
 
 /* conn.c */
 void http_conn_on_event(struct loop_watch *watch, uint32_t events);

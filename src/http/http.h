@@ -82,6 +82,25 @@ int http_server_new(const struct http_config *config, struct http_server **ret_s
 /* Stops accepting and reading: idle connections are closed, half-read requests are answered with 503. Answers
  * that are due still go out, with Connection: close. */
 void http_server_drain(struct http_server *server);
+
+/* Handing over to another process that serves the same listening socket. */
+
+/* A connection that is to go there: `bytes` is what was read from it and not answered, empty for one that
+ * waits for its next request; both are borrowed. False: not now, http_server_hand_on asks again. */
+typedef bool http_on_hand_over(void *context, int fd, struct http_slice bytes);
+/* The request that is out is not answered but goes along with its connection when that is handed over, or
+ * comes to on_request again. The caller is done with it. */
+void http_hold(struct http_conn *conn);
+/* No further connection is accepted and no request served: a connection goes as soon as nothing is out on it
+ * and no body is half read. */
+void http_server_hand_over(struct http_server *server, http_on_hand_over *on_hand_over);
+void http_server_hand_on(struct http_server *server);
+/* It is not handed over after all: requests that were held come to on_request. */
+void http_server_resume(struct http_server *server);
+/* The other end: takes a connection and serves it. bytes_fd: a file of what was read from it, or -1. Both are
+ * taken. */
+int http_server_adopt(struct http_server *server, int fd, int bytes_fd, struct err *err);
+
 /* True when no request is out and all answers are written. */
 bool http_server_is_idle(const struct http_server *server);
 /* Closes everything at once; no callback fires, and what is out may not be answered any more. */

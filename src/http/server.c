@@ -95,7 +95,7 @@ static void server_arm_sweep(struct http_server *server) {
 /* Waiting clients stay in the kernel's queue meanwhile. */
 static void server_set_accepting(struct http_server *server, bool accepting) {
     struct err err;
-    if (server->draining || server->accepting == accepting)
+    if (server->draining || server->on_hand_over || server->accepting == accepting)
         return;
     if (loop_rewatch(server->config.loop, &server->listener, accepting ? EPOLLIN : 0, &err) == 0)
         server->accepting = accepting;
@@ -127,12 +127,12 @@ void http_server_forget(struct http_server *server, struct http_conn *conn) {
     server_set_accepting(server, true);
 }
 
-static void server_adopt(struct http_server *server, int fd, const struct sockaddr_storage *peer) {
+struct http_conn *http_server_take(struct http_server *server, int fd, const struct sockaddr_storage *peer) {
     struct http_conn *conn = server_take_conn(server);
     struct err err;
     if (!conn) {
         close(fd);
-        return;
+        return NULL;
     }
     memset(conn, 0, sizeof *conn);
     conn->server = server;
@@ -142,12 +142,13 @@ static void server_adopt(struct http_server *server, int fd, const struct sockad
     if (loop_watch(server->config.loop, &conn->watch, EPOLLIN, &err) != 0) {
         close(fd);
         server_give_conn(server, conn);
-        return;
+        return NULL;
     }
     LIST_INSERT_HEAD(&server->conns, conn, all);
     server->stats.connections++;
     server->stats.accepted++;
     server_arm_sweep(server);
+    return conn;
 }
 
 /* Neither spins on a listener that stays readable nor dies: tries again with the next sweep, or when a
@@ -173,7 +174,7 @@ static void server_on_listener(struct loop_watch *watch, uint32_t events) {
         socklen_t len = sizeof peer;
         int fd = accept4(watch->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            server_adopt(server, fd, &peer);
+            http_server_take(server, fd, &peer);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             server_on_shortage(server, errno);
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {

@@ -489,6 +489,14 @@ void process_pool_measure(struct process_pool *pool, const struct message *measu
         }
 }
 
+void process_pool_adopt(struct process_pool *pool, uint32_t number, uint64_t serial) {
+    for (struct process *process = pool->first; process; process = process->next)
+        if (process->number == number && !process->spare) {
+            process->serial = serial;
+            process->orphaned_ns = 0;
+        }
+}
+
 void process_pool_orphan(struct process_pool *pool, uint64_t serial) {
     uint64_t now_ns = clock_now_ns();
     for (struct process *process = pool->first; process; process = process->next)

@@ -55,6 +55,8 @@ void process_pool_take(struct process_pool *pool, const struct message *start, i
                        struct process_pool_asker asker);
 /* Answers SERVER_MEASURE with SERVER_USAGE; not at all when the process is gone. */
 void process_pool_measure(struct process_pool *pool, const struct message *measure, struct peer *gateway);
+/* A process in a gateway's hands now belongs to the gateway connection `serial`. */
+void process_pool_adopt(struct process_pool *pool, uint32_t number, uint64_t serial);
 /* The gateway connection `serial` is gone. */
 void process_pool_orphan(struct process_pool *pool, uint64_t serial);
 /* Names of the runtimes that this machine does not have, a space between them. */

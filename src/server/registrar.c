@@ -62,13 +62,16 @@ static void registrar_on_retry(struct loop_timer *timer) {
     registrar_connect(timer->context);
 }
 
-void registrar_start(struct registrar *registrar) {
+void registrar_init(struct registrar *registrar) {
     registrar->peer = (struct peer){.loop = registrar->loop,
                                     .watch.fd = -1,
                                     .on_message = registrar_on_message,
                                     .on_close = registrar_on_close,
                                     .context = registrar};
     registrar->retry = (struct loop_timer){.on_timer = registrar_on_retry, .context = registrar};
+}
+
+void registrar_start(struct registrar *registrar) {
     registrar_connect(registrar);
 }
 

@@ -34,6 +34,8 @@ struct registrar {
 };
 
 /* loop, path, target, least, most, on_registered, on_scale and context are set, the rest zero. */
+void registrar_init(struct registrar *registrar);
+/* Connects, now and whenever the balancer is away. */
 void registrar_start(struct registrar *registrar);
 void registrar_stop(struct registrar *registrar);
 void registrar_add(struct registrar *registrar, const struct message *worker);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/successor.h"
 #include "sandbox/sandbox.h"
 #include "server/process_pool.h"
 #include "server/registrar.h"
@@ -28,8 +29,8 @@ struct server {
     const struct config *config;
     char path[4096];
     struct loop_watch listen_watch;
-    struct server_client *clients; /* connections; one of them may be the gateway */
-    struct server_client *gateway; /* the newest that said SERVER_HELLO, or NULL */
+    struct server_client *clients; /* connections: the gateway, and those that it has taken over from */
+    struct server_client *gateway; /* the newest that said SERVER_HELLO, or NULL: it has the workers */
     uint64_t last_serial;
     int client_count;
     struct worker_pool *workers;
@@ -39,6 +40,7 @@ struct server {
     bool announced;
     bool filling; /* the runtimes are known */
     bool draining;
+    bool replaced; /* the next server listens */
     struct loop_timer drain_timer, fill_timer;
 };
 
@@ -46,6 +48,7 @@ struct server_client {
     struct server *server; /* borrowed: outlives its clients */
     struct peer peer;
     uint64_t serial;
+    bool is_gateway; /* said SERVER_HELLO */
     struct server_client *next;
 };
 
@@ -56,10 +59,10 @@ static void server_drop_client(struct server_client *client) {
         at = &(*at)->next;
     *at = client->next;
     server->client_count--;
-    if (server->gateway == client) {
+    if (server->gateway == client)
         server->gateway = NULL;
+    if (client->is_gateway)
         process_pool_orphan(server->processes, client->serial);
-    }
     peer_close(&client->peer);
     loop_defer(server->loop, free, client);
 }
@@ -79,13 +82,13 @@ static void server_send_runtimes(struct server *server) {
 
 static void server_hello(struct server_client *client, const struct message *hello) {
     struct server *server = client->server;
-    if (server->gateway && server->gateway != client) {
-        log_event("a newer gateway takes the place of the one that is connected");
-        server_drop_client(server->gateway);
-    }
+    if (server->gateway && server->gateway != client)
+        log_event("the next gateway is connected; the one before it keeps what it has until that has ended");
+    else
+        log_event("the gateway is connected");
     server->gateway = client;
-    log_event("the gateway is connected");
-    worker_pool_attach_all(server->workers, &client->peer);
+    client->is_gateway = true;
+    worker_pool_attach_all(server->workers);
     process_pool_spare_none(server->processes, hello->request);
     if (server->filling)
         process_pool_fill(server->processes);
@@ -100,13 +103,15 @@ static void server_on_message(struct peer *peer, const struct message *message, 
     bool start = message->type == MESSAGE_SERVER_START || message->type == MESSAGE_SERVER_START_NET;
     if (message->type == MESSAGE_SERVER_HELLO) {
         server_hello(client, message);
-    } else if (message->type == MESSAGE_SERVER_WANTED && server->gateway == client) {
+    } else if (message->type == MESSAGE_SERVER_WANTED && client->is_gateway) {
         process_pool_want(server->processes, (enum runtime)message->runtime);
-    } else if (start && server->gateway == client) {
+    } else if (start && client->is_gateway) {
         process_pool_take(server->processes, message, policy_fd,
                           (struct process_pool_asker){peer, client->serial});
-    } else if (message->type == MESSAGE_SERVER_MEASURE && server->gateway == client) {
+    } else if (message->type == MESSAGE_SERVER_MEASURE && client->is_gateway) {
         process_pool_measure(server->processes, message, peer);
+    } else if (message->type == MESSAGE_SERVER_ADOPT && client->is_gateway) {
+        process_pool_adopt(server->processes, message->worker, client->serial);
     } else {
         log_event("message %u makes no sense here; closing the connection", message->type);
         server_drop_client(client);
@@ -152,14 +157,52 @@ static bool server_all(const bool *flags, int64_t count) {
     return true;
 }
 
+static int server_listen(struct server *server, struct err *err) {
+    int fd = -1;
+    int rc = successor_takes_over() ? message_listen_instead(server->path, &fd, err)
+                                    : message_listen(server->path, &fd, err);
+    if (rc < 0)
+        return rc;
+    server->listen_watch = (struct loop_watch){.fd = fd, .on_event = server_on_connect, .context = server};
+    rc = loop_watch(server->loop, &server->listen_watch, EPOLLIN, err);
+    if (rc == 0)
+        log_line("server: listening on %s", server->path);
+    return rc;
+}
+
+/* All workers are up: the gateway is to come to us now. */
+static void server_take_over(struct server *server) {
+    struct err err;
+    if (server_listen(server, &err) < 0) {
+        log_event("cannot take over: %s", err.msg);
+        loop_stop(server->loop);
+        return;
+    }
+    registrar_start(&server->registrar);
+    successor_ready();
+}
+
 static void server_on_worker_ready(void *context, const struct message *worker) {
     struct server *server = context;
     registrar_add(&server->registrar, worker);
     if (server->gateway)
-        worker_pool_attach(server->workers, worker->worker, &server->gateway->peer);
+        worker_pool_attach(server->workers, worker->worker);
     server->ready[worker->worker] = true;
-    if (!server->filling && server_all(server->ready, server->config->workers))
-        loop_arm(server->loop, &server->fill_timer, SERVER_FILL_READY_NS);
+    if (server->filling || !server_all(server->ready, server->config->workers))
+        return;
+    if (server->listen_watch.fd < 0 && !server->draining)
+        server_take_over(server);
+    successor_ready();
+    loop_arm(server->loop, &server->fill_timer, SERVER_FILL_READY_NS);
+}
+
+static void server_on_worker_attached(void *context, const struct message *worker, int *fds, int fd_count) {
+    struct server *server = context;
+    if (server->gateway)
+        peer_send(&server->gateway->peer, worker, fds, fd_count);
+    else
+        for (int i = 0; i < fd_count; i++)
+            close(fds[i]);
 }
 
 static void server_on_registered(void *context, uint32_t worker) {
@@ -200,8 +243,9 @@ static uint32_t server_on_scale(void *context, uint32_t target) {
 
 static void server_on_process_gone(void *context, uint64_t serial, const struct message *gone) {
     struct server *server = context;
-    if (server->gateway && server->gateway->serial == serial)
-        peer_send(&server->gateway->peer, gone, NULL, 0);
+    for (struct server_client *client = server->clients; client; client = client->next)
+        if (client->serial == serial)
+            peer_send(&client->peer, gone, NULL, 0);
 }
 
 static void server_on_empty(void *context) {
@@ -233,37 +277,53 @@ static void server_on_drain_end(struct loop_timer *timer) {
 static void server_close_socket(struct server *server) {
     if (server->listen_watch.fd < 0)
         return;
-    unlink(server->path);
+    message_unlisten(server->path);
     loop_unwatch(server->loop, &server->listen_watch);
     mem_close_fd(&server->listen_watch.fd);
 }
 
+static void server_tell_clients(struct server *server, uint8_t type) {
+    for (struct server_client *client = server->clients; client; client = client->next)
+        if (client->is_gateway)
+            peer_send(&client->peer, &(struct message){.type = type}, NULL, 0);
+}
+
+/* The next server listens and its workers are up. Ours end when the gateway, which goes over to those, lets
+ * go of them, and processes when they have answered: however long that takes. */
+static void server_step_aside(struct server *server) {
+    log_event("the next server has taken over; what runs here goes on until it is done");
+    server->draining = server->replaced = true;
+    server_close_socket(server);
+    loop_disarm(server->loop, &server->fill_timer);
+    registrar_stop(&server->registrar);
+    server_tell_clients(server, MESSAGE_SERVER_REPLACED);
+    worker_pool_drain(server->workers, false);
+    process_pool_drain(server->processes);
+    server_on_empty(server);
+}
+
 static void server_on_signal(void *context, int signal_number) {
     struct server *server = context;
-    if (server->draining) {
+    if (signal_number == SIGHUP) {
+        if (!server->draining)
+            server_step_aside(server);
+        return;
+    }
+    if (server->draining && !server->replaced) {
         log_event("%s again: ending what is left", strsignal(signal_number));
         server_kill_all(server);
         return;
     }
     log_event("stopping (%s): waiting for calls in flight", strsignal(signal_number));
     server->draining = true;
+    server->replaced = false;
     server_close_socket(server);
     loop_disarm(server->loop, &server->fill_timer);
     loop_arm(server->loop, &server->drain_timer, SERVER_DRAIN_NS);
-    if (server->gateway)
-        peer_send(&server->gateway->peer, &(struct message){.type = MESSAGE_SERVER_DRAINING}, NULL, 0);
-    worker_pool_drain(server->workers);
+    server_tell_clients(server, MESSAGE_SERVER_DRAINING);
+    worker_pool_drain(server->workers, true);
     process_pool_drain(server->processes);
     server_on_empty(server);
-}
-
-static int server_listen(struct server *server, struct err *err) {
-    int fd = -1;
-    int rc = message_listen(server->path, &fd, err);
-    if (rc < 0)
-        return rc;
-    server->listen_watch = (struct loop_watch){.fd = fd, .on_event = server_on_connect, .context = server};
-    return loop_watch(server->loop, &server->listen_watch, EPOLLIN, err);
 }
 
 static void server_start_parts(struct server *server, const char *parts_dir) {
@@ -286,6 +346,7 @@ static void server_start_parts(struct server *server, const char *parts_dir) {
                                                                    .most = (uint32_t)config->workers_max,
                                                                    .memory_max_mb = config->memory_max_mb,
                                                                    .on_ready = server_on_worker_ready,
+                                                                   .on_attached = server_on_worker_attached,
                                                                    .on_gone = server_on_worker_gone,
                                                                    .on_retire = server_on_worker_retire,
                                                                    .on_empty = server_on_empty,
@@ -297,7 +358,9 @@ static void server_start_parts(struct server *server, const char *parts_dir) {
     server->registrar.target = server->registrar.least = (uint32_t)config->workers;
     server->registrar.most = (uint32_t)config->workers_max;
     server->registrar.context = server;
-    registrar_start(&server->registrar);
+    registrar_init(&server->registrar);
+    if (!successor_takes_over())
+        registrar_start(&server->registrar);
     server->drain_timer = (struct loop_timer){.on_timer = server_on_drain_end, .context = server};
     server->fill_timer = (struct loop_timer){.on_timer = server_on_fill, .context = server};
     loop_arm(server->loop, &server->fill_timer, SERVER_FILL_NS);
@@ -326,7 +389,7 @@ static void server_raise_limits(void) {
 }
 
 int server_run(const struct config *config, const char *parts_dir, struct err *err) {
-    static const int signals[] = {SIGTERM, SIGINT};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     struct server *server = mem_zalloc(sizeof *server);
     server->config = config;
     server->listen_watch.fd = -1;
@@ -336,11 +399,10 @@ int server_run(const struct config *config, const char *parts_dir, struct err *e
     if (rc == 0)
         rc = loop_new(&server->loop, err);
     if (rc == 0)
-        rc = loop_signals(server->loop, signals, 2, server_on_signal, server, err);
-    if (rc == 0)
+        rc = loop_signals(server->loop, signals, 3, server_on_signal, server, err);
+    if (rc == 0 && !successor_takes_over())
         rc = server_listen(server, err);
     if (rc == 0) {
-        log_line("server: listening on %s", server->path);
         server_start_parts(server, parts_dir);
         rc = loop_run(server->loop, err);
     }

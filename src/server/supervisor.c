@@ -1,6 +1,7 @@
 #include "server/supervisor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,12 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/mem.h"
+#include "base/successor.h"
 #include "keys/key_listen.h"
 #include "sandbox/sandbox.h"
 #include "server/instance.h"
 #include "server/spawn.h"
+#include "server/supervisor_internal.h"
 
 /* A part that lived this long is started again at once. */
 #define SUPERVISOR_LIVED_NS (500 * CLOCK_NS_PER_MS)
@@ -31,41 +34,19 @@
 /* Parts of an instance that was killed may still be ending. */
 enum { SUPERVISOR_WAIT_MS = 3000, SUPERVISOR_WAIT_PORT_MS = 500, SUPERVISOR_POLL_MS = 20 };
 
-struct supervisor_part {
-    struct supervisor *supervisor; /* borrowed: it holds us */
-    const char *name;
-    const char *argument; /* or NULL */
-    bool listens;         /* gets the listening socket as descriptor 3 */
-    pid_t pid;            /* 0 = not running */
-    bool told;            /* to stop: a second signal would mean at once */
-    uint64_t started_ns;
-    uint64_t backoff_ns;
-    struct loop_timer respawn;
-};
-
-enum { SUPERVISOR_PARTS = 3 };
-
-struct supervisor {
-    struct loop *loop;
-    const char *parts_dir;
-    int listen_fd, lock_fd;
-    /* In the order of their start; stopped from the last to the first. */
-    struct supervisor_part parts[SUPERVISOR_PARTS];
-    bool stopping, killing;
-    struct loop_timer deadline;
-};
-
-static void supervisor_spawn(struct supervisor_part *part);
-
-static int supervisor_try_spawn(struct supervisor_part *part, struct err *err) {
+int supervisor_start_process(const struct supervisor_part *part, int ready_fd, pid_t *ret_pid,
+                             struct err *err) {
     char program[4096];
     snprintf(program, sizeof program, "%s/%s", part->supervisor->parts_dir, part->name);
     char *argv[] = {(char *)part->name, (char *)part->argument, NULL};
-    struct spawn spawn = {
-        .program = program, .argv = argv, .fds = {-1, 1, 2}, .fd_count = 3, .death_signal = SIGTERM};
+    struct spawn spawn = {.program = program,
+                          .argv = argv,
+                          .fds = {-1, 1, 2, ready_fd},
+                          .fd_count = 4,
+                          .death_signal = SIGTERM};
     if (part->listens)
         spawn.fds[spawn.fd_count++] = part->supervisor->listen_fd;
-    return spawn_start(&spawn, &part->pid, err);
+    return spawn_start(&spawn, ret_pid, err);
 }
 
 static void supervisor_spawn_later(struct supervisor_part *part, uint64_t most_ns) {
@@ -77,10 +58,11 @@ static void supervisor_spawn_later(struct supervisor_part *part, uint64_t most_n
     loop_arm(part->supervisor->loop, &part->respawn, part->backoff_ns);
 }
 
-static void supervisor_spawn(struct supervisor_part *part) {
+void supervisor_spawn(struct supervisor_part *part) {
     struct err err;
     part->started_ns = clock_now_ns();
-    if (supervisor_try_spawn(part, &err) < 0) {
+    if (supervisor_start_process(part, -1, &part->pid, &err) < 0) {
+        part->pid = 0;
         log_event("%s: %s", part->name, err.msg);
         supervisor_spawn_later(part, SUPERVISOR_BACKOFF_MAX_NS);
     }
@@ -101,6 +83,9 @@ static void supervisor_go_on_stopping(struct supervisor *supervisor) {
         part->told = true;
         return;
     }
+    for (int i = 0; i < SUPERVISOR_RETIRED_MAX; i++)
+        if (supervisor->retired[i] > 0)
+            return; /* it has been told, and the deadline holds for it, too */
     if (waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD)
         loop_stop(supervisor->loop);
     else if (!supervisor->killing)
@@ -131,6 +116,7 @@ static void supervisor_on_stop_signal(struct supervisor *supervisor, int signal_
     for (int i = 0; i < SUPERVISOR_PARTS; i++)
         loop_disarm(supervisor->loop, &supervisor->parts[i].respawn);
     loop_arm(supervisor->loop, &supervisor->deadline, SUPERVISOR_STOP_NS);
+    reload_stop(supervisor);
     supervisor_go_on_stopping(supervisor);
 }
 
@@ -147,6 +133,8 @@ static void supervisor_on_part_end(struct supervisor_part *part, int status) {
     else
         log_event("%s (pid %d) ended with exit code %d; starting it again", part->name, pid,
                   WEXITSTATUS(status));
+    if (reload_on_part_end(part))
+        return;
     if (clock_now_ns() - part->started_ns >= SUPERVISOR_LIVED_NS) {
         part->backoff_ns = 0;
         supervisor_spawn(part);
@@ -159,18 +147,34 @@ static void supervisor_on_part_end(struct supervisor_part *part, int status) {
 static void supervisor_reap(struct supervisor *supervisor) {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        for (int i = 0; i < SUPERVISOR_PARTS; i++)
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        bool replaced = reload_on_end(supervisor, pid, status);
+        for (int i = 0; i < SUPERVISOR_PARTS && !replaced; i++)
             if (supervisor->parts[i].pid == pid)
                 supervisor_on_part_end(&supervisor->parts[i], status);
+        if (replaced && supervisor->stopping)
+            supervisor_go_on_stopping(supervisor);
+    }
     if (supervisor->stopping && pid < 0 && errno == ECHILD)
         loop_stop(supervisor->loop);
+}
+
+static bool supervisor_has_terminal(void) {
+    MEM_CLOSE_FD int fd = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    return fd >= 0;
+}
+
+/* SIGHUP has two meanings: the terminal that we were started from is gone, or somebody wants new versions. */
+static bool supervisor_lost_terminal(const struct supervisor *supervisor) {
+    return supervisor->had_terminal && !supervisor_has_terminal();
 }
 
 static void supervisor_on_signal(void *context, int signal_number) {
     struct supervisor *supervisor = context;
     if (signal_number == SIGCHLD)
         supervisor_reap(supervisor);
+    else if (signal_number == SIGHUP && !supervisor_lost_terminal(supervisor) && !supervisor->stopping)
+        reload_on_request(supervisor, "");
     else
         supervisor_on_stop_signal(supervisor, signal_number);
 }
@@ -228,6 +232,8 @@ static int supervisor_start(struct supervisor *supervisor, const struct config *
     supervisor_init_part(supervisor, 1, "server", NULL);
     supervisor_init_part(supervisor, 2, "api_gateway", NULL);
     supervisor->parts[2].listens = true;
+    supervisor->had_terminal = supervisor_has_terminal();
+    reload_init(supervisor);
     supervisor->deadline = (struct loop_timer){.on_timer = supervisor_on_deadline, .context = supervisor};
     int rc = supervisor_check_parts(supervisor, err);
     if (rc == 0)
@@ -246,7 +252,11 @@ static int supervisor_start(struct supervisor *supervisor, const struct config *
         rc = loop_new(&supervisor->loop, err);
     if (rc == 0)
         rc = loop_signals(supervisor->loop, signals, 4, supervisor_on_signal, supervisor, err);
-    if (rc == 0 && (setenv(LISTEN_FD_VARIABLE, "3", 1) != 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0))
+    if (rc == 0)
+        rc = control_new(supervisor->loop, config->run_dir, reload_on_request, supervisor,
+                         &supervisor->control, err);
+    if (rc == 0 && (setenv(READY_FD_VARIABLE, "3", 1) != 0 || setenv(LISTEN_FD_VARIABLE, "4", 1) != 0 ||
+                    prctl(PR_SET_CHILD_SUBREAPER, 1) != 0))
         rc = err_sys(err, "subreaper");
     return rc;
 }
@@ -262,6 +272,7 @@ int supervisor_run(const struct config *config, const char *parts_dir, struct er
         rc = loop_run(supervisor->loop, err);
         log_event("stopped");
     }
+    control_free(supervisor->control);
     mem_close_fd(&supervisor->listen_fd);
     mem_close_fd(&supervisor->lock_fd);
     loop_free(supervisor->loop);

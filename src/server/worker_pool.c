@@ -32,6 +32,11 @@ static void worker_pool_set_page(struct worker_slot *worker, const struct page *
     worker->page = page;
 }
 
+void worker_pool_drop_offer(struct worker_slot *worker) {
+    for (int i = 0; i < WORKER_OFFER_FDS; i++)
+        mem_close_fd(&worker->offered[i]);
+}
+
 static void worker_pool_respawn_later(struct worker_slot *worker) {
     worker->state = WORKER_WAITING;
     worker->backoff_ns = worker->backoff_ns ? worker->backoff_ns * 2 : WORKER_POOL_BACKOFF_NS;
@@ -73,6 +78,7 @@ static void worker_pool_on_exit(struct loop_watch *watch, uint32_t events) {
     mem_close_fd(&watch->fd);
     peer_close(&worker->control);
     worker_pool_set_page(worker, NULL);
+    worker_pool_drop_offer(worker);
     worker->pid = 0;
     worker->state = retired ? WORKER_NONE : WORKER_WAITING;
     pool->alive--;
@@ -91,10 +97,30 @@ static void worker_pool_on_exit(struct loop_watch *watch, uint32_t events) {
         pool->config.on_empty(pool->config.context);
 }
 
+/* The worker has taken up what it was offered last: only now does the gateway hear of it. */
+static void worker_pool_attached(struct worker_slot *worker) {
+    struct worker_pool *pool = worker->pool;
+    void *page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, worker->offered[2], 0);
+    if (page == MAP_FAILED) {
+        log_event("worker %u: no memory for its page", worker->number);
+        worker_pool_drop_offer(worker); /* it sees the end of the pipes, and waits for the next */
+        return;
+    }
+    worker_pool_set_page(worker, page);
+    struct message message = worker_pool_describe(worker);
+    message.type = MESSAGE_SERVER_WORKER;
+    pool->config.on_attached(pool->config.context, &message, worker->offered, WORKER_OFFER_FDS);
+    for (int i = 0; i < WORKER_OFFER_FDS; i++)
+        worker->offered[i] = -1;
+}
+
 static void worker_pool_on_message(struct peer *peer, const struct message *message, int *fds, int fd_count) {
     (void)fds;
     (void)fd_count;
     struct worker_slot *worker = peer->context;
+    if (message->type == MESSAGE_WORKER_ATTACHED && worker->offered[0] >= 0 &&
+        message->request == worker->offer)
+        worker_pool_attached(worker);
     if (message->type != MESSAGE_WORKER_READY || worker->state != WORKER_STARTING)
         return;
     worker->state = WORKER_READY;
@@ -197,6 +223,8 @@ struct worker_pool *worker_pool_new(const struct worker_pool_config *config) {
         worker->pool = pool;
         worker->number = i;
         worker->weight = worker_pool_weight(config->weights, i);
+        for (int at = 0; at < WORKER_OFFER_FDS; at++)
+            worker->offered[at] = -1;
         worker->pidfd_watch.fd = -1;
         worker->control = (struct peer){.loop = config->loop,
                                         .watch.fd = -1,
@@ -219,49 +247,46 @@ void worker_pool_free(struct worker_pool *pool) {
         loop_unwatch(pool->config.loop, &worker->pidfd_watch);
         mem_close_fd(&worker->pidfd_watch.fd);
         worker_pool_set_page(worker, NULL);
+        worker_pool_drop_offer(worker);
     }
     loop_disarm(pool->config.loop, &pool->drain_look);
     loop_disarm(pool->config.loop, &pool->adjust_look);
     free(pool);
 }
 
-static int worker_pool_try_attach(struct worker_slot *worker, struct peer *gateway, struct err *err) {
+static int worker_pool_try_attach(struct worker_slot *worker, struct err *err) {
     struct channel channel;
     int rc = channel_open(&channel, WORKER_POOL_PIPE_BYTES, err);
     if (rc < 0)
         return rc;
     int page = fcntl(channel.page, F_DUPFD_CLOEXEC, 0);
     int pidfd = fcntl(worker->pidfd_watch.fd, F_DUPFD_CLOEXEC, 0);
-    void *mapped = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, channel.page, 0);
-    if (page < 0 || pidfd < 0 || mapped == MAP_FAILED) {
+    if (page < 0 || pidfd < 0) {
         err_sys(err, "descriptors");
-        if (mapped != MAP_FAILED)
-            munmap(mapped, PAGE_BYTES);
         mem_close_fd(&page);
         mem_close_fd(&pidfd);
         channel_close(&channel);
         return -err->code;
     }
-    worker_pool_set_page(worker, mapped);
+    worker_pool_drop_offer(worker);
+    const int offered[WORKER_OFFER_FDS] = {channel.calls_write, channel.answers_read, page, pidfd};
+    memcpy(worker->offered, offered, sizeof offered);
+    struct message attach = {.type = MESSAGE_WORKER_ATTACH, .request = ++worker->offer};
     int to_worker[] = {channel.calls_read, channel.answers_write, channel.page};
-    peer_send(&worker->control, &(struct message){.type = MESSAGE_WORKER_ATTACH}, to_worker, 3);
-    struct message message = worker_pool_describe(worker);
-    message.type = MESSAGE_SERVER_WORKER;
-    int to_gateway[] = {channel.calls_write, channel.answers_read, page, pidfd};
-    peer_send(gateway, &message, to_gateway, 4);
+    peer_send(&worker->control, &attach, to_worker, 3);
     return 0;
 }
 
-void worker_pool_attach(struct worker_pool *pool, uint32_t number, struct peer *gateway) {
+void worker_pool_attach(struct worker_pool *pool, uint32_t number) {
     struct worker_slot *worker = &pool->workers[number];
     struct err err;
-    if (worker->state == WORKER_READY && !pool->draining && worker_pool_try_attach(worker, gateway, &err) < 0)
+    if (worker->state == WORKER_READY && !pool->draining && worker_pool_try_attach(worker, &err) < 0)
         log_event("worker %u gets no pipes: %s", number, err.msg);
 }
 
-void worker_pool_attach_all(struct worker_pool *pool, struct peer *gateway) {
+void worker_pool_attach_all(struct worker_pool *pool) {
     for (uint32_t i = 0; i < pool->config.most; i++)
-        worker_pool_attach(pool, i, gateway);
+        worker_pool_attach(pool, i);
 }
 
 /* A worker ends when the gateway, which knows that we are draining, drops its pipes. One that has no call for
@@ -278,14 +303,16 @@ static void worker_pool_on_drain_look(struct loop_timer *timer) {
         loop_arm(pool->config.loop, timer, WORKER_POOL_LOOK_NS);
 }
 
-void worker_pool_drain(struct worker_pool *pool) {
+void worker_pool_drain(struct worker_pool *pool, bool impatient) {
     pool->draining = true;
     loop_disarm(pool->config.loop, &pool->adjust_look);
     pool->drain_look = (struct loop_timer){.on_timer = worker_pool_on_drain_look, .context = pool};
-    loop_arm(pool->config.loop, &pool->drain_look, WORKER_POOL_LOOK_NS);
+    if (impatient)
+        loop_arm(pool->config.loop, &pool->drain_look, WORKER_POOL_LOOK_NS);
     for (uint32_t i = 0; i < pool->config.most; i++) {
         loop_disarm(pool->config.loop, &pool->workers[i].respawn);
         peer_close(&pool->workers[i].control);
+        worker_pool_drop_offer(&pool->workers[i]);
     }
 }
 

@@ -29,6 +29,9 @@ typedef void worker_pool_on_ready(void *context, const struct message *worker);
 typedef void worker_pool_on_gone(void *context, const struct message *worker);
 /* It was ready, is too many, and ends when it has no call any more: it gets no further ones. */
 typedef void worker_pool_on_retire(void *context, const struct message *worker);
+/* It reads from the pipes that it was given last: the message SERVER_WORKER with its WORKER_OFFER_FDS
+ * descriptors, which are taken. */
+typedef void worker_pool_on_attached(void *context, const struct message *worker, int *fds, int fd_count);
 /* After worker_pool_drain: the last one has ended. */
 typedef void worker_pool_on_empty(void *context);
 
@@ -41,6 +44,7 @@ struct worker_pool_config {
     uint32_t least, most; /* 1..WORKER_POOL_MAX */
     int64_t memory_max_mb;
     worker_pool_on_ready *on_ready;
+    worker_pool_on_attached *on_attached;
     worker_pool_on_gone *on_gone;
     worker_pool_on_retire *on_retire;
     worker_pool_on_empty *on_empty;
@@ -55,13 +59,15 @@ void worker_pool_free(struct worker_pool *pool);
 /* So many from now on, within least..most; returns the number that it is. More are started at once. */
 uint32_t worker_pool_scale(struct worker_pool *pool, uint32_t target);
 
-/* New pipes between a ready worker and the gateway behind `gateway`, which gets SERVER_WORKER. */
-void worker_pool_attach(struct worker_pool *pool, uint32_t worker, struct peer *gateway);
+/* New pipes between a ready worker and the gateway; on_attached has the gateway's ends when the worker has
+ * taken them up. That is at once, unless it still serves a gateway that is to be replaced. */
+void worker_pool_attach(struct worker_pool *pool, uint32_t worker);
 /* The same for all that are ready. */
-void worker_pool_attach_all(struct worker_pool *pool, struct peer *gateway);
+void worker_pool_attach_all(struct worker_pool *pool);
 
-/* None is replaced any more; each ends when its calls have ended. */
-void worker_pool_drain(struct worker_pool *pool);
+/* None is replaced any more; each ends when its calls have ended. impatient: also one that has none, and a
+ * gateway that does not let go of it. */
+void worker_pool_drain(struct worker_pool *pool, bool impatient);
 /* Ends what is left now. */
 void worker_pool_kill(struct worker_pool *pool);
 uint32_t worker_pool_alive(const struct worker_pool *pool);

@@ -10,6 +10,8 @@
 
 #define WORKER_POOL_LOOK_NS (20 * CLOCK_NS_PER_MS)
 
+enum { WORKER_OFFER_FDS = 4 };
+
 enum worker_state { WORKER_NONE, WORKER_WAITING, WORKER_STARTING, WORKER_READY, WORKER_RETIRING };
 
 struct worker_slot {
@@ -22,7 +24,11 @@ struct worker_slot {
     struct loop_timer respawn;
     uint64_t backoff_ns;
     const struct page *page; /* owned mapping of the page of its pipes; NULL = it has none */
-    uint32_t idle_looks;     /* draining or retiring: how often in a row it had no call */
+    /* Pipes that it was sent and has not taken up: it serves another gateway until that lets go of it. The
+     * gateway's ends, owned, in the order of SERVER_WORKER; -1 = none. */
+    int offered[WORKER_OFFER_FDS];
+    uint32_t offer;      /* number of the last */
+    uint32_t idle_looks; /* draining or retiring: how often in a row it had no call */
 };
 
 struct worker_pool {
@@ -37,6 +43,8 @@ struct worker_pool {
 /* worker_pool.c */
 struct message worker_pool_describe(const struct worker_slot *worker);
 void worker_pool_spawn(struct worker_slot *worker);
+/* Pipes that nobody took up: the other ends see them close. */
+void worker_pool_drop_offer(struct worker_slot *worker);
 
 /* worker_scale.c */
 bool worker_pool_has_call(const struct worker_slot *worker);

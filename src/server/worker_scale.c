@@ -43,6 +43,7 @@ static void worker_scale_retire(struct worker_slot *worker) {
     worker->state = WORKER_RETIRING;
     worker->idle_looks = 0;
     peer_close(&worker->control);
+    worker_pool_drop_offer(worker);
     if (!was_ready) {
         spawn_kill(worker->pidfd_watch.fd, SIGTERM);
         return;

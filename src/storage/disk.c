@@ -59,7 +59,7 @@ static int disk_make_path(const char *data_dir, struct err *err) {
 }
 
 /* The lock is on the open file, so it goes with the process, however that ends. */
-static int disk_lock(struct disk *disk, struct err *err) {
+int disk_lock(struct disk *disk, struct err *err) {
     MEM_CLOSE_FD int fd = openat(disk->dir_fd, DISK_LOCK_FILE,
                                  O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -124,6 +124,10 @@ int disk_open(struct disk *disk, const char *data_dir, struct err *err) {
     if (rc != 0)
         disk_close(disk);
     return rc;
+}
+
+void disk_unlock(struct disk *disk) {
+    mem_close_fd(&disk->lock_fd);
 }
 
 void disk_close(struct disk *disk) {

@@ -25,6 +25,9 @@ struct disk {
 
 /* Creates what is missing, and locks. ERR_CONFLICT while another process has it open. */
 int disk_open(struct disk *disk, const char *data_dir, struct err *err);
+/* disk_open locks the directory. Unlocked, it is another's to write. */
+void disk_unlock(struct disk *disk);
+int disk_lock(struct disk *disk, struct err *err);
 void disk_close(struct disk *disk);
 
 /* One version's metadata.json, decoded, and found to be of that id. */

@@ -126,6 +126,14 @@ void storage_free(struct storage *storage) {
     free(storage);
 }
 
+void storage_unlock(struct storage *storage) {
+    disk_unlock(&storage->disk);
+}
+
+int storage_lock(struct storage *storage, struct err *err) {
+    return disk_lock(&storage->disk, err);
+}
+
 const char *storage_dir(const struct storage *storage) {
     return storage->disk.dir;
 }

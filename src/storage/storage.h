@@ -117,6 +117,10 @@ struct storage_function {
  * process has the directory open; ERR_INTERNAL when it has versions but lost its names/. */
 int storage_open(const char *data_dir, struct storage **ret_storage, struct err *err);
 void storage_free(struct storage *storage);
+/* Another process may open the directory now, and nothing but reading is allowed here, until storage_lock
+ * succeeds (ERR_CONFLICT while another has it). The index stays as it is. */
+void storage_unlock(struct storage *storage);
+int storage_lock(struct storage *storage, struct err *err);
 /* Absolute path of the data directory. */
 const char *storage_dir(const struct storage *storage);
 /* Called with a version whose last reference goes. */

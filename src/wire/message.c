@@ -86,6 +86,19 @@ static int message_remove_stale(const struct sockaddr_un *address, struct err *e
     return 0;
 }
 
+static int message_bind(const struct sockaddr_un *address, int *ret_fd, struct err *err) {
+    MEM_CLOSE_FD int fd = message_socket(err);
+    if (fd < 0)
+        return fd;
+    /* Before bind: the file is then made with this mode, there is no moment at which others may connect. */
+    if (fchmod(fd, 0600) != 0)
+        return err_sys(err, "fchmod");
+    if (bind(fd, (const struct sockaddr *)address, sizeof *address) != 0 || listen(fd, MESSAGE_BACKLOG) != 0)
+        return err_sys(err, "cannot listen on %s", address->sun_path);
+    *ret_fd = mem_steal_fd(&fd);
+    return 0;
+}
+
 int message_listen(const char *path, int *ret_fd, struct err *err) {
     struct sockaddr_un address;
     int rc = message_address(path, &address, err);
@@ -95,18 +108,47 @@ int message_listen(const char *path, int *ret_fd, struct err *err) {
     if (lock_fd < 0)
         return lock_fd;
     rc = message_remove_stale(&address, err);
+    return rc < 0 ? rc : message_bind(&address, ret_fd, err);
+}
+
+int message_listen_instead(const char *path, int *ret_fd, struct err *err) {
+    char own_path[sizeof(struct sockaddr_un)];
+    struct sockaddr_un address;
+    snprintf(own_path, sizeof own_path, "%s.%d", path, (int)getpid());
+    int rc = message_address(own_path, &address, err);
     if (rc < 0)
         return rc;
-    MEM_CLOSE_FD int fd = message_socket(err);
-    if (fd < 0)
-        return fd;
-    /* Before bind: the file is then made with this mode, there is no moment at which others may connect. */
-    if (fchmod(fd, 0600) != 0)
-        return err_sys(err, "fchmod");
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, MESSAGE_BACKLOG) != 0)
-        return err_sys(err, "cannot listen on %s", path);
+    MEM_CLOSE_FD int lock_fd = message_lock_dir(path, err);
+    if (lock_fd < 0)
+        return lock_fd;
+    MEM_CLOSE_FD int fd = -1;
+    unlink(own_path);
+    rc = message_bind(&address, &fd, err);
+    if (rc < 0)
+        return rc;
+    /* A rename: there is no moment at which nobody listens. */
+    if (rename(own_path, path) != 0) {
+        rc = err_sys(err, "cannot listen on %s", path);
+        unlink(own_path);
+        return rc;
+    }
     *ret_fd = mem_steal_fd(&fd);
     return 0;
+}
+
+void message_unlisten(const char *path) {
+    struct sockaddr_un address;
+    struct err err;
+    struct ucred listener;
+    socklen_t len = sizeof listener;
+    if (message_address(path, &address, &err) < 0)
+        return;
+    MEM_CLOSE_FD int lock_fd = message_lock_dir(path, &err);
+    MEM_CLOSE_FD int fd = message_socket(&err);
+    if (lock_fd >= 0 && fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &len) == 0 && listener.pid != getpid())
+        return;
+    unlink(path);
 }
 
 static int message_check_peer(int fd, struct err *err) {

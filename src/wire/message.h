@@ -1,5 +1,6 @@
-/* Messages on the two UNIX sockets (<run dir>/faas_lb.sock and <run dir>/faas_server.sock; SOCK_SEQPACKET, so
- * that one message is one packet with its descriptors) and on a worker's control socket. One table: number,
+/* Messages on the UNIX sockets of the run directory (faas_lb.sock, faas_server.sock, faas_gateway.sock and
+ * faas_supervisor.sock; SOCK_SEQPACKET, so that one message is one packet with its descriptors) and on a
+ * worker's control socket. One table: number,
  * name, fields, descriptors.
  *
  * A message on the wire is struct message, whole. Small and fixed: these are beside the path of a call. */
@@ -55,9 +56,30 @@ enum { MESSAGE_FORMAT = 1, MESSAGE_FDS_MAX = 8, MESSAGE_TEXT_BYTES = 256 };
     X(SERVER_MEASURE, 33, "gateway", "server", 0, "worker, request: what has this process used?")            \
     X(SERVER_USAGE, 34, "server", "gateway", 0,                                                              \
       "worker, request, target: CPU time in ms of the process and of all below it, since its start")         \
+    X(SERVER_REPLACED, 36, "server", "gateway", 0,                                                           \
+      "the next server listens in our place; what runs here goes on until it is done")                       \
+    X(SERVER_ADOPT, 37, "gateway", "server", 0,                                                              \
+      "worker, pid: a process that the gateway before us had is ours now")                                   \
     /* a worker's control socket (descriptor 3 of the worker) */                                             \
     X(WORKER_READY, 40, "worker", "server", 0, "the engine is up")                                           \
-    X(WORKER_ATTACH, 41, "server", "worker", 3, "new pipes: calls (read), answers (write), page")
+    X(WORKER_ATTACH, 41, "server", "worker", 3,                                                              \
+      "new pipes: calls (read), answers (write), page; request: their number")                               \
+    X(WORKER_ATTACHED, 42, "worker", "server", 0, "request: it reads from the pipes of that number")         \
+    /* from one gateway to the next, on faas_gateway.sock */                                                 \
+    X(GATEWAY_TAKEOVER, 50, "new gateway", "old gateway", 0, "I take your place: finish what you write")     \
+    X(GATEWAY_RELEASED, 51, "old gateway", "new gateway", 0,                                                 \
+      "the data directory is free; calls are still served here")                                             \
+    X(GATEWAY_READY, 52, "new gateway", "old gateway", 0, "hand over workers and connections")               \
+    X(GATEWAY_CONNECTION, 53, "old gateway", "new gateway", 1, "a connection on which no byte waits")        \
+    X(GATEWAY_REQUEST, 54, "old gateway", "new gateway", 2,                                                  \
+      "a connection, and a memfd of what was read from it and not answered")                                 \
+    X(GATEWAY_PROCESS, 55, "old gateway", "new gateway", 7,                                                  \
+      "a process of Node.js or Python without a call; runtime, worker, pid, text: the version's id, calls "  \
+      "that it was sent, bytes that it has sent; descriptors: as of SERVER_PROCESS")                         \
+    /* on faas_supervisor.sock */                                                                            \
+    X(RELOAD, 60, "minifaas reload", "minifaas up", 0,                                                       \
+      "text: load_balancer, server, api_gateway, or empty: all. Answer: RELOADED")                           \
+    X(RELOADED, 61, "minifaas up", "minifaas reload", 0, "code; text: what was done, or what failed")
 
 enum message_type {
 #define MESSAGE_ENUM(name, number, from, to, fds, doc) MESSAGE_##name = number,
@@ -100,6 +122,10 @@ struct message {
 /* Listens on path (mode 0600). A stale socket file is replaced; one on which a live process listens is
  * ERR_CONFLICT with a clear message. *ret_fd is non-blocking and close-on-exec. */
 int message_listen(const char *path, int *ret_fd, struct err *err);
+/* Takes the place of whoever listens on path: from the moment it returns every connection comes here. */
+int message_listen_instead(const char *path, int *ret_fd, struct err *err);
+/* Removes the socket's file, unless another process listens on it by now. */
+void message_unlisten(const char *path);
 /* Connects to path (non-blocking after) and checks that the listener runs under our user id or root's. */
 int message_connect(const char *path, int *ret_fd, struct err *err);
 /* Accepts and checks the peer's user id (ours or root's). 1: *ret_fd; 0: nobody waits. */

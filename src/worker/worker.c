@@ -347,7 +347,12 @@ static int worker_await(struct worker *worker, struct err *err) {
             return err->code == ERR_IO ? 0 : got;
         if (got > 0 && message.type == MESSAGE_WORKER_ATTACH) {
             int result = worker_attach(worker, fds, fd_count, err);
-            return result < 0 ? result : 1;
+            if (result < 0)
+                return result;
+            struct message attached = {.type = MESSAGE_WORKER_ATTACHED, .request = message.request};
+            struct err ignored; /* a server that is gone needs no answer: the gateway has the pipes, or not */
+            message_send(worker->options->control_fd, &attached, NULL, 0, &ignored);
+            return 1;
         }
         for (int i = 0; got > 0 && i < fd_count; i++)
             close(fds[i]);

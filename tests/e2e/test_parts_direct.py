@@ -388,15 +388,37 @@ def test_the_next_gateway_gets_new_pipes_of_the_same_workers(parts):
     assert all(w.serves(8) for w in after)
 
 
-def test_the_newest_gateway_wins(parts):
+def test_the_next_gateway_gets_each_worker_when_the_one_before_lets_go_of_it(parts):
     parts.server()
     old = parts.gateway()
-    for worker in parts.workers(old):
-        parts.let_go(worker)
+    workers = parts.workers(old)
     old.expect("SERVER_RUNTIMES")
     new = parts.gateway()
-    assert all(w.serves() for w in parts.workers(new))
-    assert old.next() is None
+    new.expect("SERVER_RUNTIMES")
+    assert all(w.serves() for w in workers) and new.quiet()
+    for worker in workers:
+        parts.let_go(worker)
+        got = parts.worker(new, worker=worker.number)
+        assert got.serves() and got.pid == worker.pid
+    assert old.quiet()
+
+
+def test_a_gateway_keeps_its_processes_when_the_next_has_come(parts):
+    parts.server()
+    old = parts.gateway()
+    process = parts.process(old, PYTHON)
+    new = parts.gateway()
+    new.expect("SERVER_RUNTIMES")
+    assert process.run_script("print('still here')") == b"still here\n"
+    assert old.expect("SERVER_GONE").worker == process.number
+    taken = parts.process(old, PYTHON)
+    new.send("SERVER_ADOPT", worker=taken.number, pid=taken.pid)
+    parts.process(new, PYTHON)  # the server has read it
+    old.close()
+    parts.peers.remove(old)
+    time.sleep(1.2)  # longer than processes are left to a gateway that is gone
+    assert taken.run_script("print('adopted')") == b"adopted\n"
+    assert new.expect("SERVER_GONE").worker == taken.number
 
 
 def test_workers_outlive_their_server_and_end_with_the_gateway(parts):
