@@ -97,6 +97,7 @@ class Channel:
         self.written = 0  # bytes that went through the pipe
         self.owned = True
         self.has_pipes = True
+        self.greedy = False  # may read more than is asked for
         for fd in (IN, OUT, PAGE):
             os.set_inheritable(fd, False)
         os.register_at_fork(after_in_child=self.disown)
@@ -119,9 +120,15 @@ class Channel:
         """Maps the page, so that a claim is one store and no system call."""
         import mmap
 
-        page = memoryview(mmap.mmap(PAGE, PAGE_BYTES))
+        self.page = mmap.mmap(PAGE, PAGE_BYTES)
+        page = memoryview(self.page)
         self.words = page.cast("Q")
         self.outbox = page[OUTBOX_OFFSET:]
+
+    def unmap_page(self):
+        self.words.release()
+        self.outbox.release()
+        self.page.close()
 
     def claim(self, frame):
         """Says that this call starts now. False: it was withdrawn and must not run; src/wire/page.h."""
@@ -145,7 +152,7 @@ class Channel:
         self.at = 0
         while len(data) < wanted:
             try:
-                more = read(IN, READ_BYTES)
+                more = read(IN, READ_BYTES if self.greedy else wanted - len(data))
             except BlockingIOError:
                 os.set_blocking(IN, True)
                 continue

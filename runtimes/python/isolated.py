@@ -1,7 +1,12 @@
 """isolation=call: the process that has imported the function's module forks for every call. The child runs it, leaves
-its answer in a file in memory, and ends; nothing of it stays."""
+its answer in a file in memory, and ends; nothing of it stays.
+
+What a call is given and what it answers is never in the parent's memory, which every later child inherits: the parent
+reads a frame's header, the child the rest of it, and the answer goes from the file into the pipe. A child has no
+descriptor of the frames, and no way into the parent, whose memory the kernel shows to nobody."""
 
 import os
+import sys
 import time
 from errno import EAGAIN
 from signal import SIGKILL
@@ -17,7 +22,7 @@ CALLS, CALLS_FEW, MANY_PIDS = 400, 48, 1 << 20
 TMP = "/tmp"
 
 fork, waitpid, kill, getpid, exit_now = os.fork, os.waitpid, os.kill, os.getpid, os._exit
-fstat, pread, pwritev, ftruncate = os.fstat, os.pread, os.pwritev, os.ftruncate
+fstat, pwritev, ftruncate = os.fstat, os.pwritev, os.ftruncate
 monotonic_ns = time.monotonic_ns
 
 
@@ -95,6 +100,19 @@ def end_all(spared):
                 pass
 
 
+PR_SET_DUMPABLE = 4
+
+
+def set_dumpable(is_dumpable):
+    """Whether others of our user may read and trace us. (The C library is the only way there.)"""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, int(is_dumpable), 0, 0, 0)
+    except ImportError:
+        sys.stderr.write("faas: this Python has no ctypes: a call can reach into the process that forks for the next one\n")
+
+
 def make_isolated(server_class):
     class IsolatedServer(server_class):
         def __init__(self, channel, function, load):
@@ -102,28 +120,54 @@ def make_isolated(server_class):
             self.file = os.memfd_create("answer", os.MFD_CLOEXEC)
             self.left = calls_of_process()
             self.spared = self.spared_files = None
+            self.header, self.rest = b"", (frames.HEADER_BYTES, 0)
 
         def serve(self):
             self.spared = own_pids()
             if self.spared is not None:
                 self.spared_files = frozenset(os.listdir(TMP))
+            self.channel.read_rest = self.leave
+            set_dumpable(False)
             super().serve()
 
+        def leave(self, frame, body_at, body_len):
+            """In place of reading the rest of a frame, of which the channel holds the header."""
+            self.rest = body_at, body_len
+            self.header, self.channel.data = self.channel.data, b""
+            frame.head, frame.body = "", b""
+
+        def skip(self, frame):
+            """Reads the rest past this process's memory."""
+            null = os.open(os.devnull, os.O_WRONLY)
+            left = sum(self.rest) - frames.HEADER_BYTES
+            while left > 0:
+                count = os.splice(frames.IN, null, left)
+                if count == 0:
+                    raise frames.FrameError("the input ended inside a frame")
+                left -= count
+            os.close(null)
+
         def answer(self, frame):
-            if self.load_failure is not None or frame.body is None:
+            if self.load_failure is not None:
+                self.skip(frame)
                 super().answer(frame)
                 return
             claimed = monotonic_ns()
             self.left -= 1
             if self.left == 0:
                 self.flags |= frames.ANSWER_LAST
+            channel = self.channel
+            channel.has_pipes = False  # the child still needs them
             try:
                 child = fork()
             except OSError as error:
+                channel.has_pipes = True
+                self.skip(frame)
                 self.refuse(frame, error)
                 return
             if child == 0:
                 self.run_child(frame, claimed)
+            channel.has_pipes = True
             _, status = waitpid(child, 0)
             if self.spared is not None:
                 end_all(self.spared)
@@ -132,8 +176,16 @@ def make_isolated(server_class):
 
         def run_child(self, frame, claimed):
             try:
+                self.channel.data = self.header
+                Channel.read_rest(self.channel, frame, *self.rest)
+                self.channel.close()
+                self.channel.unmap_page()
                 self.channel = ChildChannel(self.file)
-                self.run_call(frame, claimed)
+                set_dumpable(True)
+                if frame.body is None:
+                    super().answer(frame)
+                else:
+                    self.run_call(frame, claimed)
                 exit_now(0)
             finally:
                 exit_now(70)
@@ -152,11 +204,11 @@ def make_isolated(server_class):
                 # By the memory limit, perhaps: only the server can see that, when this process ends the same way.
                 kill(getpid(), SIGKILL)
             if code != 0 or size == 0:
+                # It may have left a part of its frame unread.
+                self.flags |= frames.ANSWER_LAST
                 how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
                 failure = Failure(frames.ERR_CRASH, f"the function's process {how}")
                 channel.answer_failure(frame, self.flags, 0, monotonic_ns() - claimed, failure)
-            elif size <= frames.OUTBOX_BYTES:
-                channel.put(pread(self.file, size, 0), 0)
             else:
                 channel.send_file(self.file, size)
             if size:

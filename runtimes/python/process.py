@@ -160,12 +160,17 @@ class Server:
                 return
             if frame.type != frames.CALL:
                 raise FrameError("a second LOAD")
-            if self.channel.claim(frame):
-                self.answer(frame)
-                if self.flags & frames.ANSWER_LAST:
-                    self.channel.flush()
-                    return
-                self.flags = 0
+            if not self.channel.claim(frame):
+                self.skip(frame)
+                continue
+            self.answer(frame)
+            if self.flags & frames.ANSWER_LAST:
+                self.channel.flush()
+                return
+            self.flags = 0
+
+    def skip(self, frame):
+        """The call was withdrawn, and that is said already."""
 
     def answer(self, frame):
         channel = self.channel
@@ -233,6 +238,7 @@ class Server:
 
 def make_server(channel, function, load):
     if not function.is_isolated:
+        channel.greedy = True
         return Server(channel, function, load)
     from faas_runtime.isolated import make_isolated
 

@@ -117,6 +117,7 @@ PROBES = [
     Probe("python/page_garbage", (200, 502), (None, "bad_answer", "crash"), says="", params=HANDLER, calls=3),
     Probe("python/header_injection", params=HANDLER),
     Probe("python/trace_platform", (200, 500, 502), (None, "exception", "bad_answer", "crash"), says="", params=HANDLER, calls=2),
+    Probe("python/isolation_parent", says="1", params=CALL, calls=2),
     # --- JavaScript
     Probe("js/read_host_files", seen="any"),
     Probe("js/parent_environment", seen="any"),

@@ -70,6 +70,11 @@ def payloads_found(tier, isolation):
     return found
 
 
+def test_payloads_of_other_calls_are_not_there_with_isolation(tier):
+    assert not payloads_found(tier, "call")
+    tier.assert_untouched()
+
+
 def test_payloads_of_other_calls_are_found_without_it(tier):
     """A process of several calls: what isolation=call is for."""
     assert payloads_found(tier, "process")
