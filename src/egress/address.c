@@ -148,16 +148,19 @@ bool address_from_socket(const struct sockaddr *socket_address, socklen_t len, s
     return false;
 }
 
-socklen_t address_to_socket(const struct address *address, uint16_t port, struct sockaddr_storage *ret) {
+socklen_t address_to_socket(const struct address *address, uint16_t port, int family,
+                            struct sockaddr_storage *ret) {
     memset(ret, 0, sizeof *ret);
-    if (address_is_v4(address)) {
-        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
-        memcpy(&in.sin_addr, address->bytes + ADDRESS_V4_AT, 4);
-        memcpy(ret, &in, sizeof in);
-        return sizeof in;
+    if (family == AF_INET6) {
+        struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+        memcpy(&in6.sin6_addr, address->bytes, ADDRESS_BYTES);
+        memcpy(ret, &in6, sizeof in6);
+        return sizeof in6;
     }
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    memcpy(&in6.sin6_addr, address->bytes, ADDRESS_BYTES);
-    memcpy(ret, &in6, sizeof in6);
-    return sizeof in6;
+    if (!address_is_v4(address))
+        return 0;
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(port)};
+    memcpy(&in.sin_addr, address->bytes + ADDRESS_V4_AT, 4);
+    memcpy(ret, &in, sizeof in);
+    return sizeof in;
 }

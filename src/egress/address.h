@@ -47,7 +47,8 @@ const struct address_range *address_range_of(const struct address *address);
 /* AF_INET or AF_INET6. */
 bool address_from_socket(const struct sockaddr *socket_address, socklen_t len, struct address *ret_address,
                          uint16_t *ret_port);
-/* Returns its length. */
-socklen_t address_to_socket(const struct address *address, uint16_t port, struct sockaddr_storage *ret);
+/* For a socket of AF_INET or AF_INET6. Returns its length, 0 when that family has no form of it. */
+socklen_t address_to_socket(const struct address *address, uint16_t port, int family,
+                            struct sockaddr_storage *ret);
 
 #endif

@@ -31,9 +31,10 @@ enum {
 /* One connect of a function. */
 struct connector_attempt {
     const struct seccomp_notif *question;
-    struct address address; /* that it asked for */
+    struct address asked;   /* by the function */
+    struct address address; /* what that is outside */
     uint16_t port;
-    struct names_entry entry; /* when that is one of a name; else its name is "" */
+    char name[ALLOW_NAME_BYTES]; /* that the address was looked up by, or "" */
     struct caller_socket socket;
 };
 
@@ -49,38 +50,36 @@ static void connector_respond(const struct connector *connector, uint64_t id, in
 /* ---- where to ---- */
 
 /* "api.example.com:443 (10.0.0.7)", "[::1]:80". */
-static void connector_describe(const struct connector_attempt *attempt, const struct address *address,
+static void connector_describe(const struct connector_attempt *attempt,
                                char ret_where[CONNECTOR_WHERE_BYTES]) {
     char text[ADDRESS_TEXT_BYTES];
-    address_format(address, text);
-    if (attempt->entry.name[0])
-        snprintf(ret_where, CONNECTOR_WHERE_BYTES, "%s:%u (%s)", attempt->entry.name, attempt->port, text);
+    address_format(&attempt->address, text);
+    if (attempt->name[0])
+        snprintf(ret_where, CONNECTOR_WHERE_BYTES, "%s:%u (%s)", attempt->name, attempt->port, text);
     else
-        snprintf(ret_where, CONNECTOR_WHERE_BYTES, address_is_v4(address) ? "%s:%u" : "[%s]:%u", text,
-                 attempt->port);
-}
-
-static bool connector_permits(const struct connector *connector, const struct connector_attempt *attempt,
-                              const struct address *address, char ret_why[RULE_WHY_BYTES]) {
-    struct rule_target target = {.address = *address,
-                                 .port = attempt->port,
-                                 .name = attempt->entry.name[0] ? attempt->entry.name : NULL,
-                                 .own = route_is_own(address)};
-    return rule_permits(connector->rule, &target, ret_why);
+        snprintf(ret_where, CONNECTOR_WHERE_BYTES, address_is_v4(&attempt->address) ? "%s:%u" : "[%s]:%u",
+                 text, attempt->port);
 }
 
 static void connector_find_name(const struct connector *connector, struct connector_attempt *attempt) {
-    struct address again;
+    struct names_entry entry;
     struct err ignored;
-    attempt->entry.name[0] = 0;
-    if (!connector->names || !names_is_inside(&attempt->address) ||
-        !names_find(connector->names, &attempt->address, &attempt->entry)) {
-        attempt->entry.name[0] = 0;
+    struct names *names = connector->names;
+    if (!names_is_inside(&attempt->asked) || !names_find(names, &attempt->asked, &entry, &attempt->address))
         return;
-    }
-    if (clock_now_ns() - attempt->entry.looked_up_ns > CONNECTOR_NAME_OLD_S * CLOCK_NS_PER_S &&
-        names_look_up(connector->names, attempt->entry.name, &again, &ignored) == 0)
-        names_find(connector->names, &again, &attempt->entry);
+    memcpy(attempt->name, entry.name, sizeof attempt->name);
+    if (clock_now_ns() - entry.looked_up_ns > CONNECTOR_NAME_OLD_S * CLOCK_NS_PER_S &&
+        names_look_up(names, attempt->name, &entry, &ignored) == 0)
+        names_find(names, &attempt->asked, &entry, &attempt->address);
+}
+
+static bool connector_permits(const struct connector *connector, const struct connector_attempt *attempt,
+                              char ret_why[RULE_WHY_BYTES]) {
+    struct rule_target target = {.address = attempt->address,
+                                 .port = attempt->port,
+                                 .name = attempt->name[0] ? attempt->name : NULL,
+                                 .own = route_is_own(&attempt->address)};
+    return rule_permits(connector->rule, &target, ret_why);
 }
 
 static bool connector_is_resolver(const struct address *address, uint16_t port) {
@@ -118,9 +117,11 @@ static int connector_await(const struct connector *connector, uint64_t id, int f
 /* A socket that is connected, or, when the function does not want to wait, about to be. 0 or EINPROGRESS with
  * the socket, any other errno without. */
 static int connector_dial(const struct connector *connector, const struct connector_attempt *attempt,
-                          const struct address *address, int *ret_fd) {
+                          int *ret_fd) {
     struct sockaddr_storage to;
-    socklen_t len = address_to_socket(address, attempt->port, &to);
+    socklen_t len = address_to_socket(&attempt->address, attempt->port, attempt->socket.family, &to);
+    if (len == 0)
+        return EADDRNOTAVAIL;
     MEM_CLOSE_FD int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
     if (fd < 0)
         return errno;
@@ -153,33 +154,17 @@ static int connector_place(const struct connector *connector, const struct conne
     return ioctl(connector->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &place) >= 0 ? 0 : errno;
 }
 
-/* One address after the other, as far as the rule permits them. */
-static int connector_dial_all(const struct connector *connector, const struct connector_attempt *attempt) {
-    char where[CONNECTOR_WHERE_BYTES], refused[CONNECTOR_WHERE_BYTES] = "", why[RULE_WHY_BYTES] = "";
-    bool named = attempt->entry.name[0];
-    int error = 0;
-    for (int i = 0; i < (named ? attempt->entry.count : 1); i++) {
-        const struct address *address = named ? &attempt->entry.addresses[i] : &attempt->address;
-        char reason[RULE_WHY_BYTES];
-        if (!connector_permits(connector, attempt, address, reason)) {
-            connector_describe(attempt, address, where);
-            if (!*refused) {
-                memcpy(refused, where, sizeof refused);
-                memcpy(why, reason, sizeof why);
-            }
-            continue;
-        }
-        MEM_CLOSE_FD int fd = -1;
-        error = connector_dial(connector, attempt, address, &fd);
-        if (fd < 0)
-            continue;
-        int failed = connector_place(connector, attempt, fd);
-        return failed ? failed : error;
+static int connector_decide(const struct connector *connector, const struct connector_attempt *attempt) {
+    char where[CONNECTOR_WHERE_BYTES], why[RULE_WHY_BYTES];
+    if (!connector_permits(connector, attempt, why)) {
+        connector_describe(attempt, where);
+        notice_write(connector->notice, "connect to %s refused: %s", where, why);
+        return EACCES;
     }
-    if (error)
-        return error;
-    notice_write(connector->notice, "connect to %s refused: %s", refused, why);
-    return EACCES;
+    MEM_CLOSE_FD int fd = -1;
+    int error = connector_dial(connector, attempt, &fd);
+    int failed = fd < 0 ? error : connector_place(connector, attempt, fd);
+    return failed ? failed : error;
 }
 
 /* What the kernel would say of a socket that is not new. */
@@ -206,7 +191,7 @@ static int connector_connect_stream(struct connector *connector, struct connecto
         return ENOBUFS;
     }
     connector_find_name(connector, attempt);
-    error = connector_dial_all(connector, attempt);
+    error = connector_decide(connector, attempt);
     if (error && error != EINPROGRESS)
         sockets_give_up(connector->sockets);
     return error;
@@ -218,11 +203,14 @@ static int connector_connect_datagram(const struct connector *connector,
                                       const struct connector_attempt *attempt) {
     char where[CONNECTOR_WHERE_BYTES];
     struct sockaddr_storage to;
-    if (connector_is_resolver(&attempt->address, attempt->port)) {
-        socklen_t len = address_to_socket(&attempt->address, attempt->port, &to);
+    if (connector_is_resolver(&attempt->asked, attempt->port)) {
+        socklen_t len = address_to_socket(&attempt->asked, attempt->port, AF_INET, &to);
         return connect(attempt->socket.fd, (const struct sockaddr *)&to, len) == 0 ? 0 : errno;
     }
-    connector_describe(attempt, &attempt->address, where);
+    /* The C library does that to sort the addresses of a name. */
+    if (names_is_inside(&attempt->asked))
+        return EACCES;
+    connector_describe(attempt, where);
     notice_write(connector->notice, "UDP to %s refused: only TCP", where);
     return EACCES;
 }
@@ -270,9 +258,10 @@ static int connector_connect(struct connector *connector, const struct seccomp_n
                                         "function's process");
     if (error)
         return error;
-    if (address_from_socket((const struct sockaddr *)&wanted, len, &attempt.address, &attempt.port))
+    if (address_from_socket((const struct sockaddr *)&wanted, len, &attempt.asked, &attempt.port)) {
+        attempt.address = attempt.asked;
         error = connector_connect_socket(connector, &attempt, wanted.ss_family);
-    else if (wanted.ss_family == AF_UNIX)
+    } else if (wanted.ss_family == AF_UNIX)
         error = connector_refuse_unix(connector, &wanted);
     else
         error = EAFNOSUPPORT;
@@ -293,7 +282,7 @@ static bool connector_refuse_datagram(const struct connector *connector,
         !address_from_socket((const struct sockaddr *)&to, len, &attempt.address, &attempt.port) ||
         connector_is_resolver(&attempt.address, attempt.port))
         return false;
-    connector_describe(&attempt, &attempt.address, where);
+    connector_describe(&attempt, where);
     notice_write(connector->notice, "UDP to %s refused: only TCP", where);
     return true;
 }

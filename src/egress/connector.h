@@ -23,7 +23,7 @@ enum {
 struct connector {
     int listener; /* of the gate; borrowed, as is all that follows */
     const struct rule *rule;
-    struct names *names; /* NULL: no names */
+    struct names *names;
     struct notice *notice;
     struct sockets *sockets;
     pthread_mutex_t lock;

@@ -7,7 +7,7 @@ enum {
     DNS_CLASS_IN = 1,
     DNS_LABEL_MAX = 63,
     DNS_NAME_MAX = 255,
-    DNS_RECORD_BYTES = 16, /* an address of version 4 whose name is a pointer */
+    DNS_RECORD_BYTES = 12, /* in front of the address; its name is a pointer to the question's */
     DNS_TTL_S = 5,
     DNS_FLAG_ANSWER = 0x80,
     DNS_FLAG_RECURSION_WANTED = 0x01,
@@ -56,32 +56,42 @@ bool dns_parse(const uint8_t *packet, size_t len, struct dns_query *ret_query) {
     const uint8_t *question = packet + DNS_HEADER_BYTES;
     size_t left = len - DNS_HEADER_BYTES;
     size_t name_len = dns_read_name(question, left, ret_query->name);
+    _Static_assert(DNS_HEADER_BYTES + DNS_NAME_MAX + 4 +
+                           DNS_ADDRESSES_MAX * (DNS_RECORD_BYTES + ADDRESS_BYTES) <=
+                       DNS_PACKET_BYTES,
+                   "an answer fits");
     if (name_len == 0 || left - name_len < 4 || dns_number(question + name_len + 2) != DNS_CLASS_IN)
         return false;
-    ret_query->id = dns_number(packet);
     ret_query->recursion = packet[2] & DNS_FLAG_RECURSION_WANTED;
     ret_query->type = dns_number(question + name_len);
     ret_query->question_len = name_len + 4;
     return true;
 }
 
-size_t dns_answer(const uint8_t *packet, const struct dns_query *query, int result, const uint8_t *v4,
+static size_t dns_put_address(const struct address *address, uint16_t type, uint8_t *at) {
+    uint8_t size = type == DNS_TYPE_A ? 4 : ADDRESS_BYTES;
+    const uint8_t record[DNS_RECORD_BYTES] = {0xc0, DNS_HEADER_BYTES, 0, (uint8_t)type, 0, DNS_CLASS_IN, 0, 0,
+                                              0,    DNS_TTL_S,        0, size};
+    memcpy(at, record, sizeof record);
+    memcpy(at + sizeof record, address->bytes + ADDRESS_BYTES - size, size);
+    return sizeof record + size;
+}
+
+size_t dns_answer(const uint8_t *packet, const struct dns_query *query, const struct dns_result *result,
                   uint8_t ret_answer[DNS_PACKET_BYTES]) {
     size_t len = DNS_HEADER_BYTES + query->question_len;
-    if (len + DNS_RECORD_BYTES > DNS_PACKET_BYTES)
-        return 0;
     memset(ret_answer, 0, DNS_HEADER_BYTES);
     memcpy(ret_answer, packet, 2);
     ret_answer[2] = (uint8_t)(DNS_FLAG_ANSWER | (query->recursion ? DNS_FLAG_RECURSION_WANTED : 0));
-    ret_answer[3] = (uint8_t)(DNS_FLAG_RECURSION_THERE | result);
+    ret_answer[3] = (uint8_t)(DNS_FLAG_RECURSION_THERE | result->code);
     ret_answer[5] = 1;
     memcpy(ret_answer + DNS_HEADER_BYTES, packet + DNS_HEADER_BYTES, query->question_len);
-    if (!v4)
-        return len;
-    ret_answer[7] = 1;
-    const uint8_t record[DNS_RECORD_BYTES - 4] = {
-        0xc0, DNS_HEADER_BYTES, 0, DNS_TYPE_A, 0, DNS_CLASS_IN, 0, 0, 0, DNS_TTL_S, 0, 4};
-    memcpy(ret_answer + len, record, sizeof record);
-    memcpy(ret_answer + len + sizeof record, v4, 4);
-    return len + DNS_RECORD_BYTES;
+    for (int i = 0; i < result->count; i++) {
+        const struct address *address = &result->addresses[i];
+        if (query->type != (address_is_v4(address) ? DNS_TYPE_A : DNS_TYPE_AAAA))
+            continue;
+        len += dns_put_address(address, query->type, ret_answer + len);
+        ret_answer[7]++;
+    }
+    return len;
 }

@@ -18,7 +18,6 @@ enum {
 };
 
 struct dns_query {
-    uint16_t id;
     bool recursion;              /* wanted by the asker */
     uint16_t type;               /* of the question */
     size_t question_len;         /* behind the header; it is copied into the answer */
@@ -27,9 +26,16 @@ struct dns_query {
 
 /* False when it is no query with one question of class IN. */
 bool dns_parse(const uint8_t *packet, size_t len, struct dns_query *ret_query);
-/* The answer to that packet: a result of the DNS_ list, and one address when `v4` is not NULL. Returns its
- * length. */
-size_t dns_answer(const uint8_t *packet, const struct dns_query *query, int result, const uint8_t *v4,
+enum { DNS_ADDRESSES_MAX = 8 };
+
+struct dns_result {
+    int code; /* of the DNS_ list */
+    struct address addresses[DNS_ADDRESSES_MAX];
+    int count; /* those of the type that was asked for go into the answer */
+};
+
+/* The answer to that packet. Returns its length. */
+size_t dns_answer(const uint8_t *packet, const struct dns_query *query, const struct dns_result *result,
                   uint8_t ret_answer[DNS_PACKET_BYTES]);
 
 #endif

@@ -12,9 +12,9 @@
 #include "base/mem.h"
 
 /* Numbers go on, so that an address which an application kept never means another name. */
-enum { NAMES_FIRST = 256, NAMES_NUMBERS = 1 << 17 };
-static const struct address_net names_network = {{{[10] = 0xff, [11] = 0xff, [12] = 198, [13] = 18}},
-                                                 96 + 15};
+enum { NAMES_FIRST = 256, NAMES_NUMBERS = (1 << 17) / NAMES_ADDRESSES_MAX };
+static const struct address_net names_v4 = {{{[10] = 0xff, [11] = 0xff, [12] = 198, [13] = 18}}, 96 + 15};
+static const struct address_net names_v6 = {{{[0] = 1}}, 64};
 
 struct names {
     int hosts_fd;
@@ -32,14 +32,15 @@ struct names *names_new(int hosts_fd) {
 }
 
 bool names_is_inside(const struct address *address) {
-    return address_is_in(address, &names_network);
+    return address_is_in(address, &names_v4) || address_is_in(address, &names_v6);
 }
 
-static struct address names_inside(uint32_t number) {
-    struct address address = names_network.address;
-    address.bytes[13] = (uint8_t)(address.bytes[13] + (number >> 16));
-    address.bytes[14] = (uint8_t)(number >> 8);
-    address.bytes[15] = (uint8_t)number;
+struct address names_inside(const struct names_entry *entry, int i) {
+    uint32_t place = entry->number * NAMES_ADDRESSES_MAX + (uint32_t)i;
+    struct address address = address_is_v4(&entry->addresses[i]) ? names_v4.address : names_v6.address;
+    address.bytes[13] = (uint8_t)(address.bytes[13] + (place >> 16));
+    address.bytes[14] = (uint8_t)(place >> 8);
+    address.bytes[15] = (uint8_t)place;
     return address;
 }
 
@@ -113,13 +114,17 @@ static void names_keep(struct names *names, struct names_entry *found) {
     *entry = *found;
 }
 
-int names_look_up(struct names *names, const char *name, struct address *ret_inside, struct err *err) {
+static bool names_is_fresh(const struct names_entry *entry) {
+    return clock_now_ns() - entry->looked_up_ns < NAMES_FRESH_S * CLOCK_NS_PER_S;
+}
+
+int names_look_up(struct names *names, const char *name, struct names_entry *ret_entry, struct err *err) {
     struct names_entry found = {0};
     pthread_mutex_lock(&names->lock);
     const struct names_entry *known = names_find_name(names, name);
-    bool fresh = known && clock_now_ns() - known->looked_up_ns < NAMES_FRESH_S * CLOCK_NS_PER_S;
+    bool fresh = known && names_is_fresh(known);
     if (fresh)
-        *ret_inside = names_inside(known->number);
+        *ret_entry = *known;
     pthread_mutex_unlock(&names->lock);
     if (fresh)
         return 0;
@@ -131,15 +136,23 @@ int names_look_up(struct names *names, const char *name, struct address *ret_ins
     pthread_mutex_lock(&names->lock);
     names_keep(names, &found);
     pthread_mutex_unlock(&names->lock);
-    *ret_inside = names_inside(found.number);
+    *ret_entry = found;
     return 0;
 }
 
-bool names_find(struct names *names, const struct address *inside, struct names_entry *ret_entry) {
-    uint32_t number = (uint32_t)(inside->bytes[13] - names_network.address.bytes[13]) << 16 |
-                      (uint32_t)inside->bytes[14] << 8 | inside->bytes[15];
+bool names_find(struct names *names, const struct address *inside, struct names_entry *ret_entry,
+                struct address *ret_address) {
+    unsigned high = inside->bytes[13];
+    if (address_is_v4(inside))
+        high -= names_v4.address.bytes[13];
+    uint32_t place = high << 16 | (uint32_t)inside->bytes[14] << 8 | inside->bytes[15];
+    uint32_t number = place / NAMES_ADDRESSES_MAX, i = place % NAMES_ADDRESSES_MAX;
     pthread_mutex_lock(&names->lock);
     *ret_entry = names->entries[number % NAMES_MAX];
     pthread_mutex_unlock(&names->lock);
-    return ret_entry->name[0] && ret_entry->number == number;
+    if (!ret_entry->name[0] || ret_entry->number != number)
+        return false;
+    /* It may have had more of them when it was asked for. */
+    *ret_address = ret_entry->addresses[i % (uint32_t)ret_entry->count];
+    return true;
 }

@@ -18,25 +18,34 @@ struct resolver_task {
     struct sockaddr_in from;
 };
 
-static void resolver_answer(const struct resolver_task *task, int result, const uint8_t *v4) {
+_Static_assert((int)NAMES_ADDRESSES_MAX <= (int)DNS_ADDRESSES_MAX, "all that a name has fit an answer");
+
+static void resolver_answer(const struct resolver_task *task, const struct dns_result *result) {
     uint8_t answer[DNS_PACKET_BYTES];
-    size_t len = dns_answer(task->packet, &task->query, result, v4, answer);
-    if (len > 0)
-        sendto(task->resolver->fd, answer, len, MSG_DONTWAIT | MSG_NOSIGNAL,
-               (const struct sockaddr *)&task->from, sizeof task->from);
+    size_t len = dns_answer(task->packet, &task->query, result, answer);
+    sendto(task->resolver->fd, answer, len, MSG_DONTWAIT | MSG_NOSIGNAL, (const struct sockaddr *)&task->from,
+           sizeof task->from);
+}
+
+static void resolver_fail(const struct resolver_task *task, int code) {
+    resolver_answer(task, &(struct dns_result){.code = code});
 }
 
 static void *resolver_run(void *context) {
     struct resolver_task *task = context;
     struct resolver *resolver = task->resolver;
-    struct address inside;
+    struct dns_result result = {.code = DNS_OK};
+    struct names_entry entry;
     struct err err;
-    int rc = names_look_up(resolver->names, task->query.name, &inside, &err);
+    int rc = names_look_up(resolver->names, task->query.name, &entry, &err);
     if (rc == 0) {
-        resolver_answer(task, DNS_OK, inside.bytes + ADDRESS_BYTES - 4);
+        for (int i = 0; i < entry.count; i++)
+            result.addresses[result.count++] = names_inside(&entry, i);
+        resolver_answer(task, &result);
     } else {
-        notice_write(resolver->notice, "%s was not found: %s", task->query.name, err.msg);
-        resolver_answer(task, rc == -ERR_NOT_FOUND ? DNS_NO_SUCH_NAME : DNS_SERVER_FAILED, NULL);
+        if (task->query.type == DNS_TYPE_A)
+            notice_write(resolver->notice, "%s was not found: %s", task->query.name, err.msg);
+        resolver_fail(task, rc == -ERR_NOT_FOUND ? DNS_NO_SUCH_NAME : DNS_SERVER_FAILED);
     }
     free(task);
     atomic_fetch_sub(&resolver->running, 1);
@@ -58,7 +67,7 @@ static void resolver_start(struct resolver_task *task) {
             return;
     }
     atomic_fetch_sub(&resolver->running, 1);
-    resolver_answer(task, DNS_SERVER_FAILED, NULL);
+    resolver_fail(task, DNS_SERVER_FAILED);
     free(task);
 }
 
@@ -71,11 +80,11 @@ static bool resolver_take(struct resolver_task *task) {
         if (query->type != DNS_TYPE_AAAA)
             notice_write(resolver->notice, "lookup of %s refused: not in allow=",
                          query->name[0] ? query->name : "a name that is none");
-        resolver_answer(task, DNS_NO_SUCH_NAME, NULL);
+        resolver_fail(task, DNS_NO_SUCH_NAME);
         return false;
     }
-    if (query->type != DNS_TYPE_A) {
-        resolver_answer(task, DNS_OK, NULL); /* inside a name has an address of version 4 and nothing else */
+    if (query->type != DNS_TYPE_A && query->type != DNS_TYPE_AAAA) {
+        resolver_fail(task, DNS_OK); /* there is such a name, and nothing of that kind */
         return false;
     }
     resolver_start(task);

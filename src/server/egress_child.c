@@ -34,10 +34,11 @@ static void egress_child_free(struct egress_child *child) {
 static void egress_child_on_exit(struct loop_watch *watch, uint32_t events) {
     (void)events;
     struct egress_child *child = watch->context;
-    if (waitpid(child->pid, NULL, WNOHANG) == 0)
+    int status = 0;
+    if (waitpid(child->pid, &status, WNOHANG) == 0)
         return;
     if (child->on_end)
-        child->on_end(child->context);
+        child->on_end(child->context, !WIFEXITED(status) || WEXITSTATUS(status) != 0);
     egress_child_free(child);
 }
 

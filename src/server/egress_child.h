@@ -7,8 +7,8 @@
 
 #include "base/loop.h"
 
-/* It ended before egress_child_release. */
-typedef void egress_child_on_end(void *context);
+/* It ended, and is freed, before egress_child_release. failed: not because its process has ended. */
+typedef void egress_child_on_end(void *context, bool failed);
 
 struct egress_children {
     struct loop *loop; /* borrowed */

@@ -206,10 +206,12 @@ static int process_pool_watch(struct process *process, struct err *err) {
 }
 
 /* Without its broker a process cannot connect for the rest of its life, and the next one can. */
-static void process_pool_on_broker_end(void *context) {
+static void process_pool_on_broker_end(void *context, bool failed) {
     struct process *process = context;
-    log_event("the broker of process %u ended; ending the process", process->number);
     process->broker = NULL;
+    if (!failed)
+        return; /* it saw the end of its process before us */
+    log_event("the broker of process %u ended; ending the process", process->number);
     spawn_kill(process->child.pidfd, SIGKILL);
 }
 

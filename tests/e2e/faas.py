@@ -119,7 +119,7 @@ def orphans():
                 os.waitpid(proc.pid, os.WNOHANG)
             except ChildProcessError:
                 pass
-        elif proc.comm in PLATFORM + WORKERS + ("builder",) or proc.comm.startswith("spare-"):
+        elif proc.comm in PLATFORM + WORKERS + ("builder", "egress") or proc.comm.startswith("spare-"):
             left.append(proc)
     return left
 
