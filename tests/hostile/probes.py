@@ -24,7 +24,7 @@ class Probe:
     params: dict = field(default_factory=dict)
     calls: int = 1
     seen: str = ""  # outside of a sandbox it reports an escape: "any" by anybody, "root" by root
-    user: dict = field(default_factory=dict)  # what differs for an ordinary user: {field: value}
+    needs: str = ""  # the wall that holds it, where an ordinary user may have to do without (faas_sandbox_wall)
 
     @property
     def lang(self):
@@ -68,12 +68,16 @@ PROBES = [
     # --- processes
     Probe("python/parent_environment", seen="any"),
     Probe("python/parent_memory", seen="any"),
+    Probe("python/ptrace", seen="any"),
     Probe("python/kill_host", seen="any"),
     Probe("python/kill_own_init"),
     bomb("python/signal_suicide", "crash", 502),
     Probe("python/namespaces", seen="root"),
     Probe("python/setuid", seen="root"),
+    Probe("python/keyctl", seen="any"),
     Probe("python/bpf", seen="root"),
+    Probe("python/io_uring", seen="any"),
+    Probe("python/privileged_calls", seen="root"),
     Probe("python/priorities", seen="root"),
     Probe("python/time_tricks", seen="root"),
     # --- network
@@ -82,11 +86,17 @@ PROBES = [
     Probe("python/tcp_host", seen="any"),
     Probe("python/http_gateway"),
     Probe("python/unix_sockets", seen="any"),
+    Probe("python/socket_families", seen="any"),
     Probe("python/network_interfaces", seen="any"),
     Probe("python/abstract_listen", params={"timeout_ms": 5000}),
     # --- bombs
+    bomb("python/fork_bomb", "processes", params={"processes": 16}, needs="process_group", seen="any"),
+    bomb("python/thread_bomb", "processes", params={"processes": 16}, needs="process_group", seen="any"),
     Probe("python/fork_tree", params={"processes": 16}, seen="any"),
     bomb("python/memory_bomb", "oom", 507, seen="any"),
+    bomb("python/memory_shared_bomb", "oom", 507, needs="memory_group", seen="any"),
+    bomb("python/memory_memfd_bomb", "oom", 507, needs="memory_group", seen="any"),
+    bomb("python/memory_children_bomb", "oom", 507, needs="memory_group", seen="any"),
     Probe("python/file_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/inode_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/descriptor_bomb"),

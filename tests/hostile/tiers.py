@@ -1,4 +1,5 @@
-"""An instance of each tier of the sandbox, with the host that its functions attack."""
+"""An instance for each kind of starter, with the host that its functions attack: root; an ordinary user; an ordinary user to
+whom control groups were delegated, as a service manager does."""
 
 import json
 import os
@@ -12,6 +13,7 @@ import host
 import probes
 
 ORDINARY_UID = 20000 + os.getpid() % 10000
+CONTROLLERS = ("memory", "pids")
 CACHE = Path.home() / ".cache" / "minifaas" / "rust-wasm"
 
 
@@ -19,9 +21,26 @@ def reason_not_run(tier):
     """Why this machine cannot give a tier; None when it can."""
     if tier == "root" and os.getuid() != 0:
         return "tier root not run: not started as root"
-    if tier == "user" and os.getuid() == 0 and not (shutil.which("setpriv") and shutil.which("unshare")):
-        return "tier user not run: no setpriv or unshare to become an ordinary user with"
+    if tier != "root" and os.getuid() == 0 and not (shutil.which("setpriv") and shutil.which("unshare")):
+        return f"tier {tier} not run: no setpriv or unshare to become an ordinary user with"
+    if tier == "delegated" and os.getuid() != 0:
+        return "tier delegated not run: only root can delegate control groups"
+    if tier == "delegated" and len(own_groups()) < len(CONTROLLERS):
+        return f"tier delegated not run: of {CONTROLLERS} only {list(own_groups())} can be delegated here"
     return None
+
+
+def own_groups():
+    """{controller: directory of our control group} of version 1, where groups may be made."""
+    found = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        for name in set(names.split(",")) & set(CONTROLLERS):
+            for folder in (Path(f"/sys/fs/cgroup/{name}{path}"), Path(f"/sys/fs/cgroup/{name}")):
+                if (folder / "tasks").exists() and os.access(folder, os.W_OK):
+                    found[name] = folder
+                    break
+    return found
 
 
 def source_of(probe, target):
@@ -43,7 +62,8 @@ class Tier:
 
     def __init__(self, name, **env):
         self.name = name
-        self.is_user = name == "user" and os.getuid() == 0
+        self.is_user = name != "root" and os.getuid() == 0
+        self.groups = []
         self.host = host.Host(ORDINARY_UID if self.is_user else None)
         self.place = self.host.folder / "place"
         self.place.mkdir()
@@ -63,7 +83,16 @@ class Tier:
         rust.mkdir(parents=True)
         for path in (home, home / ".cache", home / ".cache" / "minifaas"):
             os.chown(path, ORDINARY_UID, ORDINARY_UID)
-        script = f'if [ -d "{CACHE}" ]; then mount --bind "{CACHE}" "{rust}"; fi; exec setpriv --reuid={ORDINARY_UID} --regid={ORDINARY_UID} --clear-groups "$@"'
+        entering = ""
+        if self.name == "delegated":
+            for folder in own_groups().values():
+                group = folder / f"hostile-{self.host.marker}"
+                group.mkdir()
+                self.groups.append(group)
+                for path in (group, *group.iterdir()):
+                    os.chown(path, ORDINARY_UID, ORDINARY_UID)
+                entering += f'echo $$ >"{group}/tasks"; '
+        script = entering + f'if [ -d "{CACHE}" ]; then mount --bind "{CACHE}" "{rust}"; fi; exec setpriv --reuid={ORDINARY_UID} --regid={ORDINARY_UID} --clear-groups "$@"'
         return faas.System(
             home=self.place / "instance", bin_dir=self.place / "bin", owner=ORDINARY_UID, HOME=home, XDG_CACHE_HOME=None,
             prefix=["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"], **env,
@@ -82,6 +111,9 @@ class Tier:
         for probe in selected:
             self.deploys[probe.file] = self.pool.submit(self.deploy, probe)
         return self
+
+    def has(self, wall):
+        return not wall or self.system.metric("faas_sandbox_wall", wall=wall) == 1
 
     def deploy(self, probe):
         name = "h-" + probe.file.replace("/", "-").replace("_", "-")
@@ -111,6 +143,12 @@ class Tier:
                 assert not self.host.effects(), self.host.effects()
         finally:
             self.system.remove()
+            for group in self.groups:
+                faas.wait_until(lambda: not (group / "tasks").read_text(), 10, "nobody in the delegated group")
+                for path in sorted(group.rglob("*"), reverse=True):
+                    if path.is_dir():
+                        path.rmdir()
+                group.rmdir()
             self.host.close()
 
 
