@@ -16,6 +16,8 @@
     X(run_dir, "FAAS_RUN_DIR", "/tmp", "where the two sockets live")                                         \
     X(log_dir, "FAAS_LOG_DIR", "./logs", "where the parts' logs go")                                         \
     X(strategy, "FAAS_STRATEGY", "RR", "RR, FIFO or WEIGHTED")                                               \
+    X(secret_key_file, "FAAS_SECRET_KEY_FILE", "",                                                           \
+      "key that secrets are sealed with (the data directory with .key behind it, made at need)")             \
     X(weights, "FAAS_WEIGHTS", "",                                                                           \
       "weights of the workers by number, for WEIGHTED: 4,2,1; 1 where not given")                            \
     X(egress_hosts, "FAAS_EGRESS_HOSTS", "",                                                                 \

@@ -184,6 +184,10 @@ void dispatch_submit(struct dispatch *dispatch, struct call *call) {
         dispatch_fail(dispatch, call, ERR_DRAINING, "the platform is shutting down");
         return;
     }
+    if (call->version->vars && call->version->vars->problem) {
+        dispatch_fail(dispatch, call, ERR_SECRETS, call->version->vars->problem);
+        return;
+    }
     bool wasm = call->version->meta.wasm;
     if (wasm && !dispatch->ready_head && !function->queue_head && dispatch_may_run(function) &&
         wasm_try_send(dispatch, call)) {
@@ -319,10 +323,33 @@ static void dispatch_head_text(struct buf *head, const char *name, const char *v
     frame_head_add(head, name, value, strlen(value));
 }
 
-void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source,
+/* The function's own variables. The secrets among them are in memory as text only here, in the link's buffer
+ * and with the worker. False: one cannot be opened. */
+static bool dispatch_head_vars(struct buf *head, const struct storage *storage,
+                               const struct storage_version *version) {
+    uint8_t plain[VARS_VALUE_MAX];
+    bool opened = true;
+    for (size_t i = 0; version->vars && i < version->vars->count && opened; i++) {
+        const struct vars_entry *entry = &version->vars->entries[i];
+        struct err err;
+        char name[VARS_NAME_MAX + sizeof "env."];
+        snprintf(name, sizeof name, "env.%s", entry->name);
+        if (!entry->secret)
+            frame_head_add(head, name, entry->value, entry->len);
+        else if ((opened = storage_open_secret(storage, version->meta.name, entry, plain, &err) == 0))
+            frame_head_add(head, name, plain, entry->len - SEAL_OVERHEAD);
+    }
+    explicit_bzero(plain, sizeof plain);
+    return opened;
+}
+
+bool dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source,
                         bool warm) {
     const struct storage_meta *meta = &version->meta;
+    const struct dispatch *dispatch = link->owner;
     struct buf head = {0};
+    /* At once: a buffer that grows leaves copies behind. */
+    buf_reserve(&head, DISPATCH_HEAD_BYTES + vars_bytes(version->vars) + sizeof "env.=" * VARS_COUNT_MAX);
     dispatch_head_text(&head, "FAAS_FUNCTION", meta->name);
     dispatch_head_number(&head, "FAAS_VERSION", meta->version);
     dispatch_head_text(&head, "id", meta->id);
@@ -344,6 +371,7 @@ void dispatch_send_load(struct link *link, struct storage_version *version, stru
     dispatch_head_number(&head, "limit." #field, meta->limits.field);
     LIMITS_TABLE(DISPATCH_LIMIT)
 #undef DISPATCH_LIMIT
+    bool whole = dispatch_head_vars(&head, dispatch->config.storage, version);
     struct frame_header header = {
         .length = (uint32_t)(head.len + source.len),
         .type = FRAME_LOAD,
@@ -351,11 +379,18 @@ void dispatch_send_load(struct link *link, struct storage_version *version, stru
         .key = version->key,
         .head_len = (uint32_t)head.len,
     };
-    if (head.failed)
-        link_kill(link);
-    else
+    link->out_secret |= version->vars != NULL;
+    link->noted++;
+    link->noted_bytes += head.len;
+    whole = whole && !head.failed;
+    if (whole)
         link_send(link, &header, (struct call_bytes){head.data, head.len}, source);
+    else
+        link_kill(link);
+    if (head.data)
+        explicit_bzero(head.data, head.cap);
     buf_fini(&head);
+    return whole;
 }
 
 /* An `error=` entry of the answer's head, copied to text. */
@@ -454,6 +489,8 @@ void dispatch_renew(struct dispatch *dispatch, struct storage_version *version) 
         wasm_renew(dispatch, function);
     else
         processes_renew(function);
+    if (version->vars && version->vars->problem)
+        dispatch_fail_queue(dispatch, function, ERR_SECRETS, version->vars->problem);
 }
 
 void dispatch_drain(struct dispatch *dispatch) {

@@ -27,8 +27,11 @@ enum {
     DISPATCH_WINDOW_US = 1000,      /* what a process may have before it, as long as the window is open */
     DISPATCH_PACK_US = 200,         /* up to so much work goes to one process before the next gets some */
     DISPATCH_PIPE_BYTES = 64 << 10, /* … and no call when so much is waiting to be written to it */
-    DISPATCH_SHARE_MS = 50,   /* a function that waits longer for its first process takes one from another */
-    DISPATCH_STARTS_MAX = 64, /* processes asked for and not there yet */
+    DISPATCH_SHARE_MS = 50, /* a function that waits longer for its first process takes one from another */
+    DISPATCH_NOTED_MAX = 32768, /* LOADs that a worker is sent before it is to forget them all … */
+    DISPATCH_NOTED_BYTES_MAX = 128 << 20, /* … and bytes of them: half of what worker/functions.h takes */
+    DISPATCH_HEAD_BYTES = 2048,           /* of a LOAD, but for the function's variables */
+    DISPATCH_STARTS_MAX = 64,             /* processes asked for and not there yet */
 };
 
 /* A function version that is called: hangs on storage_version.runtime_data. */
@@ -130,8 +133,9 @@ void dispatch_mark_sent(struct dispatch *dispatch, struct link *link, struct cal
 void dispatch_mark_dirty(struct dispatch *dispatch, struct link *link);
 void dispatch_unmark_dirty(struct dispatch *dispatch, struct link *link);
 void dispatch_send_call(struct link *link, const struct call *call, struct call_bytes body);
-/* warm: a WASM worker makes it ready when it has time, not at its first call. */
-void dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source,
+/* warm: a WASM worker makes it ready when it has time, not at its first call. False, and the link is killed:
+ * memory is out, or a secret cannot be opened. */
+bool dispatch_send_load(struct link *link, struct storage_version *version, struct call_bytes source,
                         bool warm);
 void dispatch_take_answer(struct link *link, const struct frame *frame);
 
@@ -149,7 +153,10 @@ void wasm_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void wasm_retire(struct dispatch *dispatch, struct link *link);
 /* Every worker forgets the function; its next call brings the LOAD again. */
 void wasm_unload(struct dispatch *dispatch, struct dispatch_function *function);
-/* The same, and no call starts any more that was sent before. */
+/* Sends the LOAD, where the worker has not had it. warm: it is to make the function ready when it has time.
+ */
+void wasm_load(struct dispatch *dispatch, struct link *link, struct dispatch_function *function, bool warm);
+/* As wasm_unload, and no call starts any more that was sent before. */
 void wasm_renew(struct dispatch *dispatch, struct dispatch_function *function);
 void wasm_retire_orphans(struct dispatch *dispatch);
 void wasm_close_all(struct dispatch *dispatch); /* the end: calls in flight are answered with ERR_DRAINING */

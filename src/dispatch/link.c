@@ -261,8 +261,15 @@ int link_open(struct loop *loop, const struct link_handlers *handlers, const str
     return 0;
 }
 
+static void link_wipe(struct link *link) {
+    if (link->out_secret && link->out.data)
+        explicit_bzero(link->out.data, link->out.cap);
+    link->out_secret = false;
+}
+
 static void link_release(void *ptr) {
     struct link *link = ptr;
+    link_wipe(link);
     buf_fini(&link->in);
     buf_fini(&link->out);
     buf_fini(&link->output);
@@ -299,6 +306,19 @@ static void link_append_rest(struct buf *out, const void *data, size_t len, size
     buf_append(out, (const uint8_t *)data + skipped, len - skipped);
 }
 
+/* Growing in place would leave a copy behind. */
+static void link_make_room(struct link *link, size_t more) {
+    if (!link->out_secret || more <= link->out.cap - link->out.len)
+        return;
+    struct buf larger = {0};
+    buf_reserve(&larger, link->out.len + more);
+    buf_append(&larger, link->out.data, link->out.len);
+    if (link->out.data)
+        explicit_bzero(link->out.data, link->out.cap);
+    buf_fini(&link->out);
+    link->out = larger;
+}
+
 void link_send(struct link *link, const struct frame_header *header, struct call_bytes head,
                struct call_bytes body) {
     if (link->calls_fd < 0)
@@ -309,6 +329,7 @@ void link_send(struct link *link, const struct frame_header *header, struct call
         if (link->out.len == 0 && link->calls_fd >= 0)
             done = link_write_direct(link, header, head, body);
     }
+    link_make_room(link, sizeof *header + head.len + body.len);
     link_append_rest(&link->out, header, sizeof *header, &done);
     link_append_rest(&link->out, head.data, head.len, &done);
     link_append_rest(&link->out, body.data, body.len, &done);
@@ -331,6 +352,7 @@ void link_flush(struct link *link) {
     }
     if (link->out_sent == link->out.len) {
         link->out_sent = 0;
+        link_wipe(link);
         buf_clear(&link->out);
         buf_trim(&link->out, LINK_KEEP_BYTES);
         loop_unwatch(link->loop, &link->calls_watch);

@@ -51,6 +51,7 @@ struct link {
     struct loop_watch calls_watch, answers_watch, pidfd_watch, stdin_watch, stdout_watch, stderr_watch;
     struct buf out, in; /* frames to write, bytes read */
     size_t out_sent;    /* bytes of out that are written */
+    bool out_secret;    /* out holds or held secrets: it is wiped when all of it is written */
     uint32_t frame_max; /* largest payload that is taken from the worker */
     uint64_t received;  /* process: bytes of its stream of frames that were taken, from pipe and outbox */
     size_t ahead;       /* process: as many of them are still to come through the pipe */
@@ -70,9 +71,11 @@ struct link {
     bool handed;   /* … and has it */
     bool loaded;   /* process: the function is there */
     bool script;
-    bool single;   /* process: for one call */
-    bool fresh;    /* process: has had no call yet */
-    bool stuck;    /* process: killed since it did not start what it had */
+    bool single;    /* process: for one call */
+    bool fresh;     /* process: has had no call yet */
+    bool stuck;     /* process: killed since it did not start what it had */
+    uint32_t noted; /* WASM: LOADs that it was sent, and bytes of their heads */
+    size_t noted_bytes;
     bool dirty;    /* has frames to write this turn */
     int kill_code; /* enum err_code that its running call is answered with, since we killed it; 0 = we did not
                     */

@@ -244,12 +244,12 @@ static bool processes_load(struct dispatch *dispatch, struct link *link, struct 
     char file[32];
     snprintf(file, sizeof file, "code.%s", storage_lang_find(version->meta.lang)->extension);
     int rc = storage_read(dispatch->config.storage, version->meta.id, file, 256u << 20, &source, &err);
-    if (rc == 0)
-        dispatch_send_load(link, version, (struct call_bytes){source.data, source.len}, false);
-    else
+    bool loaded =
+        rc == 0 && dispatch_send_load(link, version, (struct call_bytes){source.data, source.len}, false);
+    if (rc != 0)
         log_event("'%s': %s", version->meta.id, err.msg);
     buf_fini(&source);
-    return rc == 0;
+    return loaded;
 }
 
 void processes_enlist(struct dispatch *dispatch, struct link *link, struct dispatch_function *function) {
@@ -300,7 +300,8 @@ void processes_attach(struct dispatch *dispatch, const struct message *message, 
     if (!processes_load(dispatch, link, version)) {
         storage_ref(version);
         processes_close(dispatch, link);
-        dispatch_fail_queue(dispatch, function, ERR_INTERNAL, "the function's source cannot be read");
+        dispatch_fail_queue(dispatch, function, ERR_INTERNAL,
+                            "the function's source or its variables cannot be read");
         storage_unref(dispatch->config.storage, version);
         return;
     }

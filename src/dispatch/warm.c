@@ -3,13 +3,8 @@
 #include "dispatch/dispatch_internal.h"
 
 static void warm_function(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
-    struct dispatch_function *function = dispatch_function_of(dispatch, version);
-    uint64_t bit = 1ull << link->worker;
-    if (function->loaded_mask & bit)
-        return;
-    dispatch_send_load(link, version, (struct call_bytes){0}, true);
-    function->loaded_mask |= bit;
-    dispatch_mark_dirty(dispatch, link);
+    if (!version->vars || !version->vars->problem)
+        wasm_load(dispatch, link, dispatch_function_of(dispatch, version), true);
 }
 
 void dispatch_warm(struct dispatch *dispatch, struct storage_version *version) {

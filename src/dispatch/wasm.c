@@ -50,14 +50,36 @@ void wasm_unlist(struct dispatch *dispatch, struct dispatch_function *function) 
         dispatch->ready_tail = function->ready_prev;
 }
 
+/* What a worker was told of functions is bounded; it forgets all of it before that is too much. */
+static void wasm_make_room(struct dispatch *dispatch, struct link *link) {
+    if (link->noted < DISPATCH_NOTED_MAX && link->noted_bytes < DISPATCH_NOTED_BYTES_MAX)
+        return;
+    uint64_t bit = 1ull << link->worker;
+    for (struct dispatch_function *at = dispatch->all; at; at = at->all_next)
+        if (at->loaded_mask & bit) {
+            const struct frame_header header = {
+                .type = FRAME_UNLOAD, .format = FRAME_FORMAT, .key = at->version->key};
+            link_send(link, &header, (struct call_bytes){0}, (struct call_bytes){0});
+            at->loaded_mask &= ~bit;
+        }
+    link->noted = 0;
+    link->noted_bytes = 0;
+}
+
+void wasm_load(struct dispatch *dispatch, struct link *link, struct dispatch_function *function, bool warm) {
+    uint64_t bit = 1ull << link->worker;
+    if (function->loaded_mask & bit)
+        return;
+    wasm_make_room(dispatch, link);
+    dispatch_send_load(link, function->version, (struct call_bytes){0}, warm);
+    dispatch_mark_dirty(dispatch, link);
+    function->loaded_mask |= bit;
+}
+
 static void wasm_send(struct dispatch *dispatch, struct link *link, struct call *call) {
     struct dispatch_function *function = call->version->runtime_data;
-    uint64_t bit = 1ull << link->worker;
     dispatch_mark_sent(dispatch, link, call);
-    if (!(function->loaded_mask & bit)) {
-        dispatch_send_load(link, call->version, (struct call_bytes){0}, false);
-        function->loaded_mask |= bit;
-    }
+    wasm_load(dispatch, link, function, false);
     dispatch_send_call(link, call, call->body);
     dispatch_mark_dirty(dispatch, link);
     wasm_publish(dispatch, link);

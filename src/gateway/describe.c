@@ -81,6 +81,8 @@ void describe_function(struct gateway *gateway, struct http_conn *conn, struct s
         for (const struct storage_version *at = version; at; at = at->older)
             buf_append_format(&body, "%s\"%s\"", at == version ? "" : ",", at->meta.id);
         buf_append_str(&body, "],");
+        variables_append_names(&body, version->vars);
+        buf_append_str(&body, ",");
         json_append_bytes(&body, "code", code.data, code.len);
         buf_append(&body, "}", 1);
         respond_json(conn, 200, &body);

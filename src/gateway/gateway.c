@@ -123,6 +123,8 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
     if (rc == 0)
         rc = gateway_open_keys(gateway, listen_fd, err);
     if (rc == 0)
+        rc = storage_open_vars(gateway->storage, config->secret_key_file, err);
+    if (rc == 0)
         rc = function_log_open(config->log_dir, &gateway->log, err);
     if (rc == 0)
         rc = jobs_new(loop, &gateway->jobs, err);

@@ -86,6 +86,9 @@ void limits_set_defaults(const struct config *config, struct limits *ret_limits)
 /* Sets those that the query names, the others stay. ERR_BAD_REQUEST names the parameter, and the cap. */
 int limits_parse(const struct config *config, struct http_slice query, struct limits *limits,
                  struct err *err);
+/* PATCH /function/NAME: limits, without new code. */
+void limits_patch(struct gateway *gateway, struct http_conn *conn, struct http_request *http,
+                  struct storage_version *version);
 /* ERR_BAD_REQUEST for the first parameter that is neither a limit nor in `others` (ended by NULL). */
 int limits_check_known(struct http_slice query, const char *const *others, struct err *err);
 /* takeover.c: one gateway follows another, while both serve. */
@@ -107,10 +110,12 @@ void describe_workers(struct gateway *gateway, struct http_conn *conn);
 /* Appends "limits":{…} */
 void describe_limits(struct buf *body, const struct limits *limits);
 
-/* change.c */
-/* PATCH /function/NAME: limits, without new code. */
-void change_limits(struct gateway *gateway, struct http_conn *conn, struct http_request *http,
-                   struct storage_version *version);
+/* variables.c */
+/* /function/NAME/env… and …/secrets…: `rest` is what stands behind the name, without the slash. */
+void variables_route(struct gateway *gateway, struct http_conn *conn, struct http_request *http,
+                     struct http_slice name, struct http_slice rest);
+/* Appends "env":["NAME",…],"secrets":["NAME",…] */
+void variables_append_names(struct buf *body, const struct vars *vars);
 
 /* metrics.c */
 void metrics_route(struct gateway *gateway, struct http_conn *conn);
@@ -118,6 +123,10 @@ void metrics_route(struct gateway *gateway, struct http_conn *conn);
 /* routes.c */
 int routes_on_head(void *context, struct http_conn *conn, const struct http_request *request,
                    struct err *err);
+/* HEAD counts as GET. */
+bool routes_method_is(const struct http_request *request, const char *method);
+void routes_wrong_method(struct http_conn *conn, const char *allow);
+void routes_no_route(struct gateway *gateway, struct http_conn *conn, struct http_slice path);
 void routes_on_request(void *context, struct http_conn *conn, struct http_request *request);
 void routes_on_abandon(void *context, struct http_conn *conn);
 

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gateway/gateway_internal.h"
+#include "base/mem.h"
+#include "gateway/change.h"
 
 /* X(limit, setting that caps it, variable of that, times). What the server takes as a body holds by itself.
  */
@@ -136,4 +137,79 @@ int limits_check_known(struct http_slice query, const char *const *others, struc
         at = stop + 1;
     }
     return 0;
+}
+
+/* ---- PATCH /function/NAME?timeout_ms=…: limits without new code ---- */
+
+struct limits_change {
+    struct change change;
+    struct storage_version *version; /* referenced */
+    char *query;                     /* owned */
+    struct limits limits;            /* as they are then */
+};
+
+/* From what is on the disk: another change may have come between. */
+static int limits_change_run(struct change *change, struct err *err) {
+    struct limits_change *own = (struct limits_change *)change;
+    struct storage *storage = change->gateway->storage;
+    struct http_slice query = {own->query, strlen(own->query)};
+    struct storage_meta meta;
+    int rc = storage_read_meta(storage, own->version->meta.id, &meta, err);
+    if (rc == 0)
+        rc = limits_parse(change->gateway->config, query, &meta.limits, err);
+    if (rc == 0)
+        rc = storage_write_meta(storage, &meta, err);
+    if (rc == 0)
+        own->limits = meta.limits;
+    return rc;
+}
+
+static void limits_change_apply(struct change *change) {
+    struct limits_change *own = (struct limits_change *)change;
+    own->version->meta.limits = own->limits;
+    dispatch_renew(change->gateway->dispatch, own->version);
+}
+
+static void limits_change_respond(struct change *change) {
+    struct limits_change *own = (struct limits_change *)change;
+    const struct storage_meta *meta = &own->version->meta;
+    struct buf body = {0};
+    buf_append_format(&body, "{\"ok\":true,\"id\":\"%s\",\"name\":\"%s\",", meta->id, meta->name);
+    describe_limits(&body, &own->limits);
+    buf_append(&body, "}", 1);
+    respond_json(change->conn, 200, &body);
+    buf_fini(&body);
+}
+
+static void limits_change_free(void *context) {
+    struct limits_change *own = context;
+    storage_unref(own->change.gateway->storage, own->version);
+    free(own->query);
+    free(own);
+}
+
+void limits_patch(struct gateway *gateway, struct http_conn *conn, struct http_request *http,
+                  struct storage_version *version) {
+    static const struct change_kind kind = {limits_change_run, limits_change_apply, limits_change_respond,
+                                            limits_change_free};
+    static const char *const others[] = {NULL};
+    struct err err;
+    struct limits tried = version->meta.limits;
+    if (change_must_wait(gateway, conn))
+        return;
+    int rc = limits_check_known(http->query, others, &err);
+    if (rc == 0)
+        rc = limits_parse(gateway->config, http->query, &tried, &err);
+    if (rc != 0) {
+        respond_err(gateway, conn, &err);
+        return;
+    }
+    struct limits_change *own = mem_zalloc(sizeof *own);
+    own->change = (struct change){.kind = &kind, .gateway = gateway, .conn = conn};
+    own->version = version;
+    storage_ref(version);
+    own->query = mem_zalloc(http->query.len + 1);
+    if (http->query.len)
+        memcpy(own->query, http->query.data, http->query.len);
+    change_start(&own->change);
 }

@@ -94,11 +94,11 @@ static bool routes_method_equals(const struct http_request *request, const char 
     return request->head && len == 3 && memcmp(method, "GET", 3) == 0;
 }
 
-static bool routes_method_is(const struct http_request *request, const char *method) {
+bool routes_method_is(const struct http_request *request, const char *method) {
     return routes_method_equals(request, method, strlen(method));
 }
 
-static void routes_wrong_method(struct http_conn *conn, const char *allow) {
+void routes_wrong_method(struct http_conn *conn, const char *allow) {
     struct buf body = {0}, head = {0};
     buf_append_format(&head, "Content-Type: application/json\r\nAllow: %s\r\n", allow);
     char error[128];
@@ -108,6 +108,13 @@ static void routes_wrong_method(struct http_conn *conn, const char *allow) {
                  (struct http_slice){(const char *)body.data, body.len});
     buf_fini(&head);
     buf_fini(&body);
+}
+
+void routes_no_route(struct gateway *gateway, struct http_conn *conn, struct http_slice path) {
+    struct err err;
+    err_set(&err, ERR_NOT_FOUND, "there is no route '%.*s'", (int)(path.len < 100 ? path.len : 100),
+            path.data);
+    respond_err(gateway, conn, &err);
 }
 
 /* By name, with all its versions; also one whose metadata cannot be read any more. */
@@ -125,10 +132,17 @@ static void routes_delete(struct gateway *gateway, struct http_conn *conn, struc
         respond_no_function(gateway, conn, name);
 }
 
-/* /function/NAME */
+/* /function/NAME, /function/NAME/env… */
 static void routes_function(struct gateway *gateway, struct http_conn *conn, struct http_request *request) {
     static const size_t prefix_len = sizeof "/function/" - 1;
     struct http_slice name = {request->path.data + prefix_len, request->path.len - prefix_len};
+    const char *slash = memchr(name.data, '/', name.len);
+    if (slash) {
+        size_t name_len = (size_t)(slash - name.data);
+        variables_route(gateway, conn, request, (struct http_slice){name.data, name_len},
+                        (struct http_slice){slash + 1, name.len - name_len - 1});
+        return;
+    }
     if (routes_method_is(request, "POST")) {
         invoke_by_path(gateway, conn, request, name, request->path, (struct http_slice){"", 0});
         return;
@@ -146,7 +160,7 @@ static void routes_function(struct gateway *gateway, struct http_conn *conn, str
     if (!version)
         respond_no_function(gateway, conn, name);
     else if (patch)
-        change_limits(gateway, conn, request, version);
+        limits_patch(gateway, conn, request, version);
     else
         describe_function(gateway, conn, version);
 }
@@ -242,10 +256,7 @@ void routes_on_request(void *context, struct http_conn *conn, struct http_reques
     if (!auth_admit(gateway, conn, request, &want))
         return;
     if (!row) {
-        struct err err;
-        err_set(&err, ERR_NOT_FOUND, "there is no route '%.*s'",
-                (int)(request->path.len < 100 ? request->path.len : 100), request->path.data);
-        respond_err(gateway, conn, &err);
+        routes_no_route(gateway, conn, request->path);
     } else if (routes_method_in(request, row->methods)) {
         row->handler(gateway, conn, request);
     } else {

@@ -13,6 +13,7 @@
 #define DISK_META_FILE "metadata.json"
 #define DISK_META_NEXT ".metadata.next" /* beside it, until it is whole */
 #define DISK_NAMES_DIR "names"
+#define DISK_VARS_DIR "vars"
 #define DISK_STAGE_PREFIX ".stage-"
 #define DISK_NEXT_PREFIX ".next-" /* in names/: a link that is about to be renamed over another */
 enum { DISK_META_MAX_BYTES = 64 * 1024, DISK_TARGET_BYTES = STORAGE_ID_MAX + 4 };

@@ -42,8 +42,10 @@ static bool index_function_is_idle(const struct storage_function *function) {
 }
 
 static void index_function_unref(struct storage_function *function) {
-    if (--function->references == 0)
-        free(function);
+    if (--function->references > 0)
+        return;
+    vars_unref(function->vars);
+    free(function);
 }
 
 static void index_function_drop(struct storage *storage, struct storage_function *function) {
@@ -130,6 +132,9 @@ static struct storage_version *index_version_new(struct storage *storage, struct
     version->references = 1;
     version->listed = true;
     version->function = function;
+    version->vars = function->vars;
+    if (version->vars)
+        vars_ref(version->vars);
     version->older = function->versions;
     function->versions = version;
     function->references++;
@@ -155,6 +160,7 @@ void storage_unref(struct storage *storage, struct storage_version *version) {
     if (storage->release)
         storage->release(version);
     index_function_unref(version->function);
+    vars_unref(version->vars);
     free(version);
 }
 
@@ -199,6 +205,8 @@ void storage_index_remove(struct storage *storage, const char *name) {
     index_function_set_current(storage, function, NULL);
     function->damaged = false;
     function->last_version = 0;
+    vars_unref(function->vars);
+    function->vars = NULL;
     struct storage_version *version = function->versions;
     function->versions = NULL;
     while (version) {

@@ -178,6 +178,10 @@ int storage_publish(struct storage *storage, const char *stage, const struct sto
     if (!stage_name)
         return err_set(err, ERR_INTERNAL, "'%.120s' is no stage", stage);
     int rc = publish_settle(disk, stage_name, meta, err);
+    /* A new function does not inherit from one of its name that was erased. */
+    struct stat about;
+    if (rc == 0 && fstatat(disk->names_fd, meta->name, &about, AT_SYMLINK_NOFOLLOW) != 0)
+        rc = vars_store_erase(storage, meta->name, err);
     if (rc == 0)
         rc = publish_commit(disk, stage_name, meta, err);
     if (rc != 0)
@@ -226,6 +230,8 @@ int storage_erase(struct storage *storage, const char *name, struct err *err) {
         return rc;
     struct publish_erasure erasure = {.disk = disk, .name = name, .found = rc == 0};
     struct err problem;
+    if (vars_store_erase(storage, name, &problem) != 0)
+        log_event("storage: the variables of '%s' were not removed: %s", name, problem.msg);
     /* The function is gone with its link; what stays of its versions is swept at the next start. */
     if (files_each(disk->dir_fd, publish_on_erase_entry, &erasure, &problem) != 0)
         log_event("storage: the versions of '%s' were not removed: %s", name, problem.msg);

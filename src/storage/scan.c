@@ -56,7 +56,8 @@ static int scan_on_entry(void *context, int dir_fd, const struct dirent *entry, 
     struct disk_entry found;
     if (scan_parse(entry->d_name, &found) && files_entry_is_dir(dir_fd, entry))
         return scan_append(&scan->ids, &scan->id_count, &scan->id_cap, &found, err);
-    if (entry->d_name[0] != '.' && strcmp(entry->d_name, DISK_NAMES_DIR) != 0)
+    if (entry->d_name[0] != '.' && strcmp(entry->d_name, DISK_NAMES_DIR) != 0 &&
+        strcmp(entry->d_name, DISK_VARS_DIR) != 0)
         scan->strange++;
     return 0;
 }

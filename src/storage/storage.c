@@ -123,6 +123,7 @@ void storage_free(struct storage *storage) {
         return;
     index_fini(storage);
     disk_close(&storage->disk);
+    seal_free(atomic_load(&storage->seal));
     free(storage);
 }
 

@@ -3,6 +3,7 @@
  * On disk (the data directory):
  *     <id>/code.<ext> code.wasm code.cwasm metadata.json     one version; never changed once it is there
  *     names/<name> -> ../<id>                                 symbolic link to the current version
+ *     vars/<name>.json                                        the name's environment and sealed secrets
  *     .stage-<random>/                                        a deploy under way; swept at open
  * A deploy is built in a stage, fsynced, renamed to <id>, and then its name's link is made: with the file
  * system's exclusive create for a new name, renamed over the old link for a next version. So it is there
@@ -22,6 +23,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "egress/allow.h"
+#include "storage/vars.h"
 #include "wire/limits.h"
 #include "wire/message.h"
 
@@ -95,6 +97,7 @@ struct storage_version {
     struct storage_function *function; /* borrowed: lives at least as long as this */
     uint8_t series;                    /* the gateway's: where it is in /metrics */
     void *runtime_data;                /* the dispatcher's, see storage_set_release */
+    struct vars *vars;                 /* its name's, as they were when it was listed last; NULL = none */
     struct storage_version *older;     /* the index's: the same name's versions, newest first */
     void *hash_next;                   /* the index's */
 };
@@ -107,6 +110,7 @@ struct storage_function {
     uint32_t last_version;
     bool reserved; /* a deploy of this name is under way */
     bool damaged;  /* the name's version is on the disk and its metadata cannot be read: current is NULL */
+    struct vars *vars;                /* a reference; NULL = none */
     struct storage_version *versions; /* the index's: all that are listed, newest first */
     struct storage_function *newer, *older_in_list;
     void *hash_next;
@@ -116,6 +120,10 @@ struct storage_function {
  * whose metadata cannot be read is left alone on disk, logged, and not listed. ERR_CONFLICT while another
  * process has the directory open; ERR_INTERNAL when it has versions but lost its names/. */
 int storage_open(const char *data_dir, struct storage **ret_storage, struct err *err);
+/* Then reads every function's variables, and the key when there are secrets. key_path "": the data directory
+ * with ".key" behind it. Secrets that cannot be opened, and files that cannot be read, are logged, and their
+ * functions' vars have a `problem`. */
+int storage_open_vars(struct storage *storage, const char *key_path, struct err *err);
 void storage_free(struct storage *storage);
 /* Another process may open the directory now, and nothing but reading is allowed here, until storage_lock
  * succeeds (ERR_CONFLICT while another has it). The index stays as it is. */
@@ -168,6 +176,28 @@ int storage_read_meta(const struct storage *storage, const char *id, struct stor
 /* Replaces it, wholly or not at all. Any thread, one at a time with storage_replace_native. The loop's thread
  * puts what has changed into the version's meta then. */
 int storage_write_meta(struct storage *storage, const struct storage_meta *meta, struct err *err);
+
+struct storage_vars_change {
+    enum {
+        STORAGE_VARS_SET,     /* one; what it is was checked (vars_name_check, vars_value_check) */
+        STORAGE_VARS_SET_ALL, /* the environment: value is a JSON object */
+        STORAGE_VARS_REMOVE,  /* one, or with name NULL all of the kind */
+    } kind;
+    bool secret;
+    const char *name;
+    const uint8_t *value; /* of a secret: its text */
+    size_t len;
+};
+/* Changes a function's variables on the disk, wholly or not at all. Any thread, one at a time with
+ * storage_publish and storage_erase. ERR_NOT_FOUND: no such function, or nothing to remove. ERR_SECRETS: the
+ * key file is missing or unsafe. The caller hands *ret_vars to storage_install_vars. */
+int storage_change_vars(struct storage *storage, const char *function,
+                        const struct storage_vars_change *change, struct vars **ret_vars, struct err *err);
+/* Puts them into the index, for all listed versions of the name; takes the reference over. */
+void storage_install_vars(struct storage *storage, const char *name, struct vars *vars);
+/* The text of a secret, entry->len - SEAL_OVERHEAD bytes, which the caller wipes. */
+int storage_open_secret(const struct storage *storage, const char *function, const struct vars_entry *entry,
+                        uint8_t *ret_plain, struct err *err);
 
 /* Lists what was published and makes it the name's current version. Ends the reservation. */
 struct storage_version *storage_index_add(struct storage *storage, const struct storage_meta *meta,

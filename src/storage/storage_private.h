@@ -2,6 +2,8 @@
 #ifndef FAAS_STORAGE_PRIVATE_H
 #define FAAS_STORAGE_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "storage/disk.h"
 #include "storage/table.h"
 
@@ -15,6 +17,11 @@ struct storage {
     uint32_t newest_count;
     uint32_t last_key;
     void (*release)(struct storage_version *version);
+
+    char key_path[PATH_MAX];     /* constant after storage_open_vars */
+    _Atomic(struct seal *) seal; /* set once, when the key was read */
+    bool key_seen;               /* the loop's: it has looked at all secrets with the key */
+    atomic_size_t vars_bytes;    /* of all functions */
 };
 
 int index_init(struct storage *storage, struct err *err);
@@ -27,5 +34,8 @@ int index_load(struct storage *storage, const struct storage_meta *meta, bool cu
 int index_load_damaged(struct storage *storage, const char *name, uint64_t number, struct err *err);
 /* Puts what was loaded in order. */
 int index_load_done(struct storage *storage, struct err *err);
+
+/* Takes a function's variables from the disk; none there is success. */
+int vars_store_erase(struct storage *storage, const char *function, struct err *err);
 
 #endif

@@ -141,6 +141,7 @@ void functions_unload(struct functions *functions, uint32_t key) {
     *slot = function->bucket_next;
     functions->count--;
     functions->noted_bytes -= function->head_len;
+    explicit_bzero(function->head, function->head_len);
     free(function->head);
     free(function);
 }

@@ -224,6 +224,8 @@ static int worker_on_frame(struct worker *worker, const struct frame *frame, str
     switch (frame->header.type) {
     case FRAME_LOAD:
         functions_load(&worker->functions, frame);
+        /* Of the secrets in it one copy is enough. */
+        explicit_bzero((void *)(uintptr_t)frame->payload, frame->header.head_len);
         return 0;
     case FRAME_UNLOAD:
         functions_unload(&worker->functions, frame->header.key);
