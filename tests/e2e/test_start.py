@@ -327,6 +327,12 @@ def test_instance_of_an_ordinary_user(start_system, tmp_path_factory):
             loop.invoke().assert_error(504, "timeout")
             look = instance.deploy("print(open('/etc/passwd').read())\n", "python")
             look.invoke().assert_error(500)
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                port = server.getsockname()[1]
+                connects = f"import socket\nsocket.create_connection(('127.0.0.1', {port})).close()\nprint('reached')\n"
+                listed = instance.deploy(connects, "python", allow=f"127.0.0.1:{port}")
+                assert listed.invoke().output == "reached\n"
+                instance.deploy(connects, "python", allow="127.0.0.1:1").invoke().assert_error(500)
             instance.stop()
         finally:
             print(instance.tail())
