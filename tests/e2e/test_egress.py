@@ -391,7 +391,7 @@ def test_the_gateway_is_out_of_reach_by_every_spelling(net, listen):
 def test_unix_sockets_are_out_of_reach(net, listen):
     function = deploy(net, "python", listen().entry)
     paths = [str(path) for path in net.run_dir.glob("*.sock")] + ["\0anything"]
-    assert len(paths) == 3
+    assert len(paths) >= 3
     code = f"""
 result = []
 for path in {paths!r}:
