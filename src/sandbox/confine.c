@@ -55,6 +55,7 @@ bool confine_enter(const struct init_plan *plan, const char **ret_step) {
     const struct seccomp_options options = {
         .confined = plan->namespaces || (plan->landlock && landlock_version() >= 6),
         .forkless = plan->forkless,
+        .on_host = !plan->namespaces,
         .network = plan->gate_fd > 0,
     };
     *ret_step = "Landlock";

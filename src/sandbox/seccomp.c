@@ -41,6 +41,7 @@ enum seccomp_rule {
     SECCOMP_KILL,
     SECCOMP_CLONE,
     SECCOMP_FAMILY,
+    SECCOMP_PAIR,
     SECCOMP_IOCTL_TERMINAL,
     SECCOMP_IOCTL_PAGEMAP,
     SECCOMP_FCNTL_OWN,
@@ -166,10 +167,27 @@ static void seccomp_put_signal(struct seccomp_writer *writer) {
 }
 
 static void seccomp_put_family(struct seccomp_writer *writer) {
-    SECCOMP_ALLOW_VALUES(writer, 0, AF_UNIX);
+    if (!writer->options->on_host)
+        SECCOMP_ALLOW_VALUES(writer, 0, AF_UNIX);
     if (writer->options->network)
         SECCOMP_ALLOW_VALUES(writer, 0, AF_INET, AF_INET6);
     seccomp_errno(writer, EAFNOSUPPORT);
+}
+
+/* Two ends that know each other. One of datagrams could be connected to somebody else. */
+static void seccomp_put_pair(struct seccomp_writer *writer) {
+    enum { TYPE_BITS = 15 }; /* of what may be a type with flags */
+    seccomp_load_argument(writer, 0);
+    seccomp_put(writer, BPF_JMP | BPF_JEQ | BPF_K, 1, 0, AF_UNIX);
+    seccomp_errno(writer, EAFNOSUPPORT);
+    if (writer->options->on_host) {
+        seccomp_load_argument(writer, 1);
+        seccomp_put(writer, BPF_ALU | BPF_AND | BPF_K, 0, 0, TYPE_BITS);
+        seccomp_allow_if(writer, SOCK_STREAM);
+        seccomp_allow_if(writer, SOCK_SEQPACKET);
+        seccomp_errno(writer, EPERM);
+    }
+    seccomp_return(writer, SECCOMP_RET_ALLOW);
 }
 
 static void seccomp_put_prctl(struct seccomp_writer *writer) {
@@ -202,6 +220,9 @@ static void seccomp_put_rule(struct seccomp_writer *writer, enum seccomp_rule ru
         break;
     case SECCOMP_FAMILY:
         seccomp_put_family(writer);
+        break;
+    case SECCOMP_PAIR:
+        seccomp_put_pair(writer);
         break;
     case SECCOMP_IOCTL_TERMINAL:
         /* Nothing that puts words into a terminal's mouth (TIOCSTI, TIOCLINUX). */

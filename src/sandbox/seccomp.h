@@ -18,6 +18,8 @@ struct seccomp_options {
     bool confined; /* in a pid namespace of its own, or behind Landlock's wall around signals: it may send
                       signals to what it sees. If not, to itself only */
     bool forkless; /* nothing else limits its processes: it may not make any; threads it may */
+    bool on_host;  /* it has no root of its own: UNIX sockets would lead to those of the host, which Landlock
+                      does not guard */
     bool network;  /* it may make IPv4 and IPv6 sockets */
 };
 

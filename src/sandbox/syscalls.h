@@ -203,7 +203,7 @@ enum {
     X(flistxattr, BPN, YES)                                                                                  \
     /* sockets between processes of one function, and of a worker to its server */                           \
     X(socket, PN, FAMILY)                                                                                    \
-    X(socketpair, PN, FAMILY)                                                                                \
+    X(socketpair, PN, PAIR)                                                                                  \
     X(bind, PN, YES)                                                                                         \
     X(listen, PN, YES)                                                                                       \
     X(connect, PN, YES)                                                                                      \

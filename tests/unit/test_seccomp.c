@@ -47,6 +47,9 @@ static uint32_t test_run(const struct sock_filter *program, size_t len, const st
             assert_true(op->k % 4 == 0 && op->k < sizeof *data);
             memcpy(&accumulator, (const char *)data + op->k, sizeof accumulator);
             continue;
+        case BPF_ALU | BPF_AND | BPF_K:
+            accumulator &= op->k;
+            continue;
         case BPF_RET | BPF_K:
             return op->k;
         case BPF_JMP | BPF_JA:
@@ -222,6 +225,16 @@ static void sockets_are_for_the_functions_own_processes(void **state) {
         assert_int_equal(test_ask((enum sandbox_kind)kind, &network, SYS_socket, packet),
                          TEST_ERRNO(EAFNOSUPPORT));
     }
+    const struct seccomp_options on_host = {.on_host = true};
+    const uint64_t stream[6] = {AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC}, packets[6] = {AF_UNIX, SOCK_SEQPACKET},
+                   datagrams[6] = {AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK}, raw[6] = {AF_UNIX, SOCK_RAW};
+    assert_int_equal(test_ask(SANDBOX_NODE, &on_host, SYS_socket, stream), TEST_ERRNO(EAFNOSUPPORT));
+    assert_int_equal(test_ask(SANDBOX_NODE, &on_host, SYS_socketpair, stream), SECCOMP_RET_ALLOW);
+    assert_int_equal(test_ask(SANDBOX_NODE, &on_host, SYS_socketpair, packets), SECCOMP_RET_ALLOW);
+    assert_int_equal(test_ask(SANDBOX_NODE, &on_host, SYS_socketpair, datagrams), TEST_ERRNO(EPERM));
+    assert_int_equal(test_ask(SANDBOX_NODE, &on_host, SYS_socketpair, raw), TEST_ERRNO(EPERM));
+    assert_int_equal(TEST_ASK(SANDBOX_NODE, SYS_socketpair, AF_UNIX, SOCK_DGRAM), SECCOMP_RET_ALLOW);
+    assert_int_equal(TEST_ASK(SANDBOX_NODE, SYS_socketpair, AF_INET, SOCK_STREAM), TEST_ERRNO(EAFNOSUPPORT));
     assert_int_equal(TEST_ASK(SANDBOX_BUILDER, SYS_socket, AF_UNIX), TEST_ERRNO(ENOSYS));
     assert_int_equal(TEST_ASK(SANDBOX_WORKER, SYS_socket, AF_UNIX), SECCOMP_RET_KILL_PROCESS);
 }
