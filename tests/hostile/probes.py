@@ -237,6 +237,13 @@ PROBES = [
     late("wasm/yield_loop", says=""),
     Probe("wasm/huge_instantiation", (200, 504), (None, "timeout"), build=BUILD, says="", params=SHORT),
 ]  # fmt: skip
+# Where no namespace can be made a function has no process but its own, no /proc, and /tmp at another place: these end at their
+# first step, by an exception.
+ENDED_AT_ONCE = {
+    "python/exec_tricks", "python/mount", "python/ptrace", "python/signal_suicide", "python/setuid", "python/double_fork", "python/stop_itself",
+    "python/cpu_time_bomb", "python/state_left", "python/isolation_parent", "js/parent_environment", "js/fd_hunt", "js/spawn_survivor",
+    "js/daemon_after_answer", "js/heap_snapshot", "js/state_left",
+}  # fmt: skip
 # Functions that tests of their own use (test_answers.py).
 USED = ("python/answer_twice", "python/steal_payload", "python/status_tamper", "python/thread_after_answer", "python/payload_bomb",
         "js/late_answer", "js/response_injection")  # fmt: skip

@@ -6,9 +6,9 @@ import faas
 import pytest
 import tiers
 from host import payload_of
-from probes import PROBES, USED, FUNCTIONS
+from probes import ENDED_AT_ONCE, PROBES, USED, FUNCTIONS
 
-TIERS = ("root", "user", "delegated")
+TIERS = ("root", "user", "delegated", "bare")
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,18 @@ def assert_refused(probe, answer):
     assert "ESCAPED" not in answer.text
 
 
-def assert_answer(probe, answer, log):
-    """The right end, for the right reason, and the probe itself has seen nothing."""
+def assert_answer(probe, answer, log, at_once):
+    """The right end, for the right reason, and the probe itself has seen nothing. at_once: it could not even begin."""
     text = answer.text
     if answer.status != 200:
-        text = answer.assert_error(answer.status, tuple(cause for cause in as_tuple(probe.cause) if cause)).get("output") or ""
+        causes = None if at_once else tuple(cause for cause in as_tuple(probe.cause) if cause)
+        text = answer.assert_error(answer.status, causes).get("output") or ""
     else:
         text = answer.output
     assert "ESCAPED" not in text + log, [line for line in (text + log).splitlines() if "ESCAPED" in line]
+    if at_once:
+        answer.assert_error(500, ("exit", "exception", "processes"))
+        return
     assert answer.status in as_tuple(probe.status), answer
     assert probe.says in text, answer
 
@@ -78,7 +82,7 @@ def test_probe(tier_of, tier_name, probe):
         took_s = time.monotonic() - start
         log = tier.log_of(function.name)
         assert tier.host.canary not in tiers.text_of(answer) + log
-        assert_answer(probe, answer, log)
+        assert_answer(probe, answer, log, tier_name == "bare" and probe.file in ENDED_AT_ONCE)
         assert took_s < (probe.params.get("timeout_ms", 10000) / 1000 + 5) * faas.PATIENCE
     tier.assert_untouched()
     if probe.lang not in ("python", "js"):

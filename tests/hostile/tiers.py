@@ -1,10 +1,11 @@
 """An instance for each kind of starter, with the host that its functions attack: root; an ordinary user; an ordinary user to
-whom control groups were delegated, as a service manager does."""
+whom control groups were delegated, as a service manager does; an ordinary user where no namespace can be made (bare)."""
 
 import json
 import os
 import runpy
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,8 +24,8 @@ def reason_not_run(tier):
         return "tier root not run: not started as root"
     if tier != "root" and os.getuid() == 0 and not (shutil.which("setpriv") and shutil.which("unshare")):
         return f"tier {tier} not run: no setpriv or unshare to become an ordinary user with"
-    if tier == "delegated" and os.getuid() != 0:
-        return "tier delegated not run: only root can delegate control groups"
+    if tier in ("delegated", "bare") and os.getuid() != 0:
+        return f"tier {tier} not run: only root can make what is around it"
     if tier == "delegated" and len(own_groups()) < len(CONTROLLERS):
         return f"tier delegated not run: of {CONTROLLERS} only {list(own_groups())} can be delegated here"
     return None
@@ -63,7 +64,7 @@ class Tier:
     def __init__(self, name, **env):
         self.name = name
         self.is_user = name != "root" and os.getuid() == 0
-        self.groups = []
+        self.groups, self.witnesses = [], {}
         self.host = host.Host(ORDINARY_UID if self.is_user else None)
         self.place = self.host.folder / "place"
         self.place.mkdir()
@@ -83,7 +84,9 @@ class Tier:
         rust.mkdir(parents=True)
         for path in (home, home / ".cache", home / ".cache" / "minifaas"):
             os.chown(path, ORDINARY_UID, ORDINARY_UID)
-        entering = ""
+        entering, become = "", f"setpriv --reuid={ORDINARY_UID} --regid={ORDINARY_UID} --clear-groups"
+        if self.name == "bare":
+            become = f"{sys.executable} {Path(__file__).with_name('without_namespaces.py')} {ORDINARY_UID}"
         if self.name == "delegated":
             for folder in own_groups().values():
                 group = folder / f"hostile-{self.host.marker}"
@@ -92,7 +95,7 @@ class Tier:
                 for path in (group, *group.iterdir()):
                     os.chown(path, ORDINARY_UID, ORDINARY_UID)
                 entering += f'echo $$ >"{group}/tasks"; '
-        script = entering + f'if [ -d "{CACHE}" ]; then mount --bind "{CACHE}" "{rust}"; fi; exec setpriv --reuid={ORDINARY_UID} --regid={ORDINARY_UID} --clear-groups "$@"'
+        script = entering + f'if [ -d "{CACHE}" ]; then mount --bind "{CACHE}" "{rust}"; fi; exec {become} "$@"'
         return faas.System(
             home=self.place / "instance", bin_dir=self.place / "bin", owner=ORDINARY_UID, HOME=home, XDG_CACHE_HOME=None,
             prefix=["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh"], **env,
@@ -100,11 +103,13 @@ class Tier:
 
     def start(self, selected):
         self.system.start(40)
-        self.witnesses = {
-            lang: self.system.deploy(source.replace("CANARY", self.host.canary), lang, name=f"witness-{lang}")
-            for lang, source in self.WITNESSES.items()
-        }
-        code = next((self.system.data_dir / self.witnesses["c"].id).glob("code.c"))
+        for lang, source in self.WITNESSES.items():
+            answer = self.system.try_deploy(source.replace("CANARY", self.host.canary), lang, name=f"witness-{lang}")
+            assert answer.status in (201, 501), answer
+            if answer.status == 201:
+                self.witnesses[lang] = faas.Function(self.system, answer)
+        witness = self.witnesses.get("c") or self.witnesses["python"]
+        code = next((self.system.data_dir / witness.id).glob("code.[cp]*"))
         self.target = self.host.target(self.system, code)
         self.kept = {function.id: self.host.snapshot(self.system.data_dir / function.id) for function in self.witnesses.values()}
         self.parts = self.system.platform_pids()

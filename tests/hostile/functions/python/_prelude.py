@@ -50,8 +50,16 @@ def call(number, *arguments):
 
 def mark(token):
     """Gives this process a name that the test looks for on the host."""
-    with open("/proc/self/comm", "w") as comm:
-        comm.write(f"hst-{token[:10]}")
+    libc.prctl(15, f"hst-{token[:10]}".encode(), 0, 0, 0)
+
+
+def processes():
+    """What /proc shows of them."""
+    try:
+        return [name for name in os.listdir("/proc") if name.isdecimal()]
+    except OSError as error:
+        held("/proc", error)
+        return []
 
 
 def read_target():

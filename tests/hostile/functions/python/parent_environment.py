@@ -1,7 +1,7 @@
 # Tries: the environment of every process that it can see, and its own. Expected: the platform's is in none (200; the
 # test looks for its canary in the output).
 seen = 0
-for pid in [name for name in os.listdir("/proc") if name.isdecimal()] + ["self", "thread-self"]:
+for pid in processes() + ["self", "thread-self"]:
     for part in ("environ", "cmdline", "auxv"):
         try:
             text = open(f"/proc/{pid}/{part}", "rb").read()

@@ -1,7 +1,7 @@
 # Tries: to be mistaken for a fault of the platform: it kills its whole process group and all it can reach. Only where the
 # processes that it sees are the sandbox's own. Expected: 502 crash.
 import signal
-visible = [name for name in os.listdir("/proc") if name.isdecimal()]
+visible = processes()
 if len(visible) > 8:
     escaped("processes visible", len(visible))
     say("end")

@@ -6,7 +6,7 @@ for path in ("/tmp/left", "/tmp/.left", "/dev/shm/left", "/var/tmp/left"):
     attempt(path, lambda: os.path.exists(path) and "of the call before")
 (escaped if "LEFT" in os.environ else held)("environment")
 (escaped if hasattr(sys, "left") else held)("module")
-others = [name for name in os.listdir("/proc") if name.isdecimal() and name not in ("1", str(os.getpid()))]
+others = [name for name in processes() if name not in ("1", str(os.getpid()))]
 for pid in others:
     name = open(f"/proc/{pid}/comm").read()
     if name.startswith("hst-"):
