@@ -234,8 +234,10 @@ void starts_sweep(struct dispatch *dispatch, uint64_t now_ns);
 void script_run(struct dispatch *dispatch, struct link *link, struct call *call);
 void script_on_text(struct link *link, int stream, struct call_bytes text);
 void script_finish(struct dispatch *dispatch, struct link *link);
+
+/* verdict.c */
 /* What a process's end means for the call it was running. */
-int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code);
+int verdict_of(const struct link *link, const char **ret_error, int *ret_exit_code);
 
 /* sweep.c */
 void sweep_arm(struct dispatch *dispatch);

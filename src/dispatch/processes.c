@@ -1,5 +1,4 @@
-/* The processes of Node.js and Python functions: their life from LOAD to end, and what their end means for
- * the calls that they had. */
+/* The processes of Node.js and Python functions: their life from LOAD to end. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -41,82 +40,6 @@ void processes_give_back(struct link *link) {
     link->since_ns = loop_now_ns(link->loop);
 }
 
-/* What a dying process said last: the last line of its stderr that is no stack frame and not Node.js's
- * signature. */
-static const char *processes_last_line(const struct link *link, size_t *ret_len) {
-    const char *end = link->tail + link->tail_len;
-    for (;;) {
-        while (end > link->tail && end[-1] == '\n')
-            end--;
-        const char *line = end;
-        while (line > link->tail && line[-1] != '\n')
-            line--;
-        if (line == link->tail || (*line != ' ' && strncmp(line, "Node.js v", 9) != 0)) {
-            *ret_len = (size_t)(end - line);
-            return line;
-        }
-        end = line;
-    }
-}
-
-/* What we killed it for. */
-static void processes_explain_kill(const struct link *link, char *text, size_t size) {
-    const struct limits *limits = &link->function->version->meta.limits;
-    if (link->kill_code == ERR_TIMEOUT)
-        snprintf(text, size, "ran out of time after %u ms (timeout_ms)", limits->timeout_ms);
-    else if (link->kill_code == ERR_CPU)
-        snprintf(text, size, "used more than %u ms of CPU time (cpu_ms)", limits->cpu_ms);
-    else if (link->kill_code == ERR_OUTPUT)
-        snprintf(text, size, "printed more than %u MiB (output_mb)", limits->output_mb);
-    else
-        snprintf(text, size, "the process broke the protocol of its pipe");
-}
-
-int process_verdict(const struct link *link, const char **ret_error, int *ret_exit_code) {
-    static char text[512]; /* valid until the next verdict: it is sent at once */
-    const struct limits *limits = &link->function->version->meta.limits;
-    uint64_t word = atomic_load(&link->page->exit_status);
-    int status = (int)(word & 0xffffffff);
-    *ret_exit_code = 0;
-    if (link->kill_code) {
-        processes_explain_kill(link, text, sizeof text);
-        *ret_error = text;
-        return link->kill_code;
-    }
-    bool exited = (word >> 32) && WIFEXITED(status);
-    if (exited)
-        *ret_exit_code = WEXITSTATUS(status);
-    if (exited && link->script && *ret_exit_code == 0)
-        return ERR_OK;
-    size_t line_len;
-    const char *line = processes_last_line(link, &line_len);
-    if (link->gone_code == ERR_OOM || strstr(link->tail, "heap out of memory") ||
-        strncmp(line, "MemoryError", 11) == 0 || strstr(link->tail, "Array buffer allocation failed")) {
-        snprintf(text, sizeof text, "out of memory: memory_mb is %u", limits->memory_mb);
-        *ret_error = text;
-        return ERR_OOM;
-    }
-    *ret_error = text;
-    if (link->gone_code == ERR_PROCESSES) {
-        snprintf(text, sizeof text, "started more processes than %u (processes)", limits->processes);
-        return ERR_PROCESSES;
-    }
-    if (!(word >> 32) || WIFSIGNALED(status)) {
-        if (word >> 32)
-            snprintf(text, sizeof text, "the function's process was killed by signal %d", WTERMSIG(status));
-        else
-            snprintf(text, sizeof text, "the function's process died");
-        return ERR_CRASH;
-    }
-    if (line_len > 0 && link->script)
-        snprintf(text, sizeof text, "exit code %d: %.*s", *ret_exit_code, (int)line_len, line);
-    else if (link->script)
-        snprintf(text, sizeof text, "exit code %d", *ret_exit_code);
-    else
-        snprintf(text, sizeof text, "the function's process exited with code %d", *ret_exit_code);
-    return link->script ? ERR_EXIT : ERR_CRASH;
-}
-
 /* The process ended and all that will be known of it is known. */
 static void processes_finish(struct dispatch *dispatch, struct link *link) {
     const char *error;
@@ -124,7 +47,7 @@ static void processes_finish(struct dispatch *dispatch, struct link *link) {
     if (link->script && link->slots[0]) {
         script_finish(dispatch, link);
     } else if (link->in_flight > 0) {
-        int code = process_verdict(link, &error, &exit_code);
+        int code = verdict_of(link, &error, &exit_code);
         link->function->calm = DISPATCH_CALM;
         dispatch->totals.crashes += code == ERR_CRASH;
         dispatch_fail_link(dispatch, link, code, error);

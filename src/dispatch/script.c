@@ -38,7 +38,7 @@ void script_finish(struct dispatch *dispatch, struct link *link) {
         .run_ns = now_ns - call->sent_ns,
     };
     const char *error;
-    answer.code = process_verdict(link, &error, &answer.exit_code);
+    answer.code = verdict_of(link, &error, &answer.exit_code);
     if (answer.code != ERR_OK)
         answer.error = error;
     link->calls++;

@@ -142,6 +142,103 @@ static bool happened_replace(struct fixture *fixture) {
     return new_meta;
 }
 
+/* ---- variables: the key of their secrets is in a directory of the test's own ---- */
+
+#define CRASH_KEYS "keys-of-the-test"
+
+static void open_vars(struct fixture *fixture) {
+    char path[PATH_MAX];
+    struct err err;
+    fixture_path(fixture, CRASH_KEYS "/key", path);
+    if (storage_open_vars(fixture->storage, path, &err) != 0)
+        fail_msg("storage_open_vars: %s", err.msg);
+}
+
+static int set_secret(struct storage *storage, const char *value, struct vars **ret_vars, struct err *err) {
+    struct storage_vars_change change = {.kind = STORAGE_VARS_SET,
+                                         .secret = true,
+                                         .name = "S",
+                                         .value = (const uint8_t *)value,
+                                         .len = strlen(value)};
+    return storage_change_vars(storage, "f", &change, ret_vars, err);
+}
+
+static void deploy_for_vars(struct fixture *fixture) {
+    char path[PATH_MAX];
+    fixture_path(fixture, CRASH_KEYS, path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    deploy_bystander(fixture);
+    fixture_deploy(fixture->storage, "f", false, "one");
+}
+
+static void deploy_with_secret(struct fixture *fixture) {
+    struct vars *vars = NULL;
+    struct err err;
+    deploy_for_vars(fixture);
+    open_vars(fixture);
+    assert_int_equal(set_secret(fixture->storage, "old", &vars, &err), 0);
+    storage_install_vars(fixture->storage, "f", vars);
+}
+
+static void prepare_vars(struct crash_child *child) {
+    struct err err;
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/" CRASH_KEYS "/key", storage_dir(child->storage));
+    if (storage_open_vars(child->storage, path, &err) != 0)
+        _exit(2);
+}
+
+static int run_set_secret(struct crash_child *child, struct err *err) {
+    struct vars *vars;
+    return set_secret(child->storage, "new", &vars, err);
+}
+
+/* What f has as its secret; "" = none. */
+static void read_secret(struct fixture *fixture, char ret_value[4]) {
+    struct err err;
+    open_vars(fixture);
+    const struct vars *vars = fixture_find(fixture->storage, "f")->vars;
+    ret_value[0] = 0;
+    if (!vars)
+        return;
+    assert_null(vars->problem);
+    assert_int_equal(vars->count, 1);
+    assert_int_equal(vars->entries[0].len, 3 + SEAL_OVERHEAD);
+    assert_int_equal(
+        storage_open_secret(fixture->storage, "f", &vars->entries[0], (uint8_t *)ret_value, &err), 0);
+    ret_value[3] = 0;
+    assert_int_equal(fixture_count(fixture, "vars"), 1);
+}
+
+static bool happened_first_secret(struct fixture *fixture) {
+    char value[4];
+    read_secret(fixture, value);
+    assert_true(!*value || strcmp(value, "new") == 0);
+    return *value;
+}
+
+static bool happened_next_secret(struct fixture *fixture) {
+    char value[4];
+    read_secret(fixture, value);
+    assert_true(strcmp(value, "old") == 0 || strcmp(value, "new") == 0);
+    return strcmp(value, "new") == 0;
+}
+
+static bool happened_erase_secret(struct fixture *fixture) {
+    open_vars(fixture);
+    const struct storage_version *version = fixture_find(fixture->storage, "f");
+    assert_int_equal(fixture_exists(fixture, "vars/f.json"), version != NULL);
+    assert_int_equal(fixture_count(fixture, "vars"), version != NULL);
+    return !version;
+}
+
+static const struct crash_operation first_secret = {"first secret", deploy_for_vars, prepare_vars,
+                                                    run_set_secret, happened_first_secret};
+static const struct crash_operation next_secret = {"next secret", deploy_with_secret, prepare_vars,
+                                                   run_set_secret, happened_next_secret};
+static const struct crash_operation erase_secret = {"erase with a secret", deploy_with_secret, prepare_vars,
+                                                    run_erase, happened_erase_secret};
+
 static const struct crash_operation publish = {"publish", deploy_bystander, prepare_publish, run_publish,
                                                happened_publish};
 static const struct crash_operation update = {"update", deploy_first, prepare_publish, run_publish,
@@ -269,6 +366,18 @@ static void test_a_replacement_killed_anywhere_is_never_wrong_code(void **state)
     kill_everywhere(*state, &replace);
 }
 
+static void test_a_first_secret_killed_anywhere_is_whole_or_nothing(void **state) {
+    kill_everywhere(*state, &first_secret);
+}
+
+static void test_a_next_secret_killed_anywhere_is_the_old_or_the_new(void **state) {
+    kill_everywhere(*state, &next_secret);
+}
+
+static void test_an_erase_killed_anywhere_leaves_no_secret_without_its_function(void **state) {
+    kill_everywhere(*state, &erase_secret);
+}
+
 /* ---- every system call made to fail ---- */
 
 struct crash_call {
@@ -354,7 +463,8 @@ static void refuse_everywhere(struct fixture *fixture, const struct crash_operat
         assert_int_equal(fixture_count(fixture, "."), entries);
         assert_int_equal(fixture_count(fixture, "names"), names);
         fixture_open(fixture);
-        if (operation != &replace) /* its last step is only to make it last */
+        /* The last step of these is only to make it last. */
+        if (operation != &replace && operation != &next_secret)
             assert_false(operation->happened(fixture));
     }
     fixture_open(fixture);
@@ -377,6 +487,10 @@ static void test_an_erase_that_fails_leaves_the_function(void **state) {
 
 static void test_a_replacement_on_a_full_disk_leaves_no_stage(void **state) {
     refuse_everywhere(*state, &replace);
+}
+
+static void test_a_secret_on_a_full_disk_is_the_old_one(void **state) {
+    refuse_everywhere(*state, &next_secret);
 }
 
 /* ---- what a loss of power depends on ---- */
@@ -460,6 +574,8 @@ static void test_everything_is_on_the_disk_before_what_points_to_it(void **state
     assert_order(*state, &replace,
                  "unlink(metadata.json) sync(metadata.json) sync(code.cwasm) "
                  "rename(code.cwasm,code.cwasm) rename(metadata.json,metadata.json) sync(id) ");
+    assert_order(*state, &next_secret, "unlink(.next) sync(.next) rename(.next,f.json) sync(vars) ");
+    assert_order(*state, &erase_secret, "unlink(f) sync(names) unlink(f.json) sync(vars) unlink(id) ");
 }
 
 int main(void) {
@@ -471,6 +587,10 @@ int main(void) {
         TEST(test_an_update_killed_anywhere_is_whole_or_nothing),
         TEST(test_an_erase_killed_anywhere_is_whole_or_nothing),
         TEST(test_a_replacement_killed_anywhere_is_never_wrong_code),
+        TEST(test_a_first_secret_killed_anywhere_is_whole_or_nothing),
+        TEST(test_a_next_secret_killed_anywhere_is_the_old_or_the_new),
+        TEST(test_an_erase_killed_anywhere_leaves_no_secret_without_its_function),
+        TEST(test_a_secret_on_a_full_disk_is_the_old_one),
         TEST(test_a_publish_on_a_full_disk_leaves_nothing),
         TEST(test_an_update_on_a_full_disk_leaves_the_old_version),
         TEST(test_an_erase_that_fails_leaves_the_function),
