@@ -13,7 +13,7 @@ static bool invoke_id_is_sane(const struct http_slice *id) {
     if (id->len == 0 || id->len > GATEWAY_CALL_ID_MAX)
         return false;
     for (size_t i = 0; i < id->len; i++)
-        if (!isalnum((unsigned char)id->data[i]) && !strchr("-_.:", id->data[i]))
+        if (!isalnum((unsigned char)id->data[i]) && !memchr("-_.:", id->data[i], 4))
             return false;
     return true;
 }

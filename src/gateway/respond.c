@@ -106,12 +106,16 @@ static bool respond_header_is_ours(const char *name, size_t len) {
     return false;
 }
 
+static bool respond_is_token(char byte) {
+    return isalnum((unsigned char)byte) || (byte && strchr("!#$%&'*+-.^_`|~", byte));
+}
+
 static int respond_append_header(struct buf *head, const char *name, size_t name_len, const char *value,
                                  size_t value_len, struct err *err) {
     if (name_len == 0)
         return err_set(err, ERR_BAD_ANSWER, "the function's answer has a header without a name");
     for (size_t i = 0; i < name_len; i++)
-        if (!isalnum((unsigned char)name[i]) && !strchr("!#$%&'*+-.^_`|~", name[i]))
+        if (!respond_is_token(name[i]))
             return err_set(err, ERR_BAD_ANSWER, "the function's answer has a header with a bad name");
     for (size_t i = 0; i < value_len; i++)
         if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || value[i] == 0x7f)

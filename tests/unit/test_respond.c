@@ -91,6 +91,11 @@ static void cgi_responses(void **state) {
     test_respond_cgi(TEXT(""), 0, NULL, NULL);
     test_respond_cgi(TEXT("X-A: 1\n\nbody"), 0, NULL, NULL);
     test_respond_cgi(TEXT("Status: 99\n\n"), 0, NULL, NULL);
+    test_respond_cgi(TEXT("Content-Type: a/b\nX\0Y: 1\n\n"), 0, NULL, NULL);
+    test_respond_cgi(TEXT("Content-Type: a/b\nX: 1\0\n\n"), 0, NULL, NULL);
+    test_respond_cgi(TEXT("Content-Type: a/b\nX: 1\rSet-Cookie: a\n\n"), 0, NULL, NULL);
+    test_respond_cgi(TEXT("Content-Type: a/b\n X: 1\n\n"), 0, NULL, NULL);
+    test_respond_cgi(TEXT("Content-Type: a/b\n: 1\n\n"), 0, NULL, NULL);
 }
 
 int main(void) {
