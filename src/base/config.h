@@ -31,6 +31,10 @@
     X(spin_us, "FAAS_SPIN_US", 0, 0, 10000, "how long the gateway looks for work before it sleeps, in us")   \
     X(builds, "FAAS_BUILDS", 2, 1, 64, "builds at a time")                                                   \
     X(body_mb, "FAAS_BODY_MB", 16, 1, 1024, "largest request body, in MiB")                                  \
+    X(head_ms, "FAAS_HEAD_MS", 15000, 100, 600000, "how long a request's line and headers may take, in ms")  \
+    X(stall_ms, "FAAS_STALL_MS", 30000, 100, 600000,                                                         \
+      "how long a client may take to send, or to read, the next 32 KiB, in ms")                              \
+    X(idle_ms, "FAAS_IDLE_MS", 75000, 100, 86400000, "how long a connection may wait for a request, in ms")  \
     X(connections, "FAAS_CONNECTIONS", 10000, 1, 1000000, "connections at a time")                           \
     X(buffer_mb, "FAAS_BUFFER_MB", 1024, 16, 65536, "memory for bodies and answers under way, in MiB")       \
     X(memory_max_mb, "FAAS_MEMORY_MAX_MB", 1024, 16, 4096, "largest memory_mb of a function")                \

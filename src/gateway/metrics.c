@@ -181,6 +181,8 @@ static void metrics_http(struct gateway *gateway, struct buf *out) {
     buf_append_format(out, "faas_http_requests_total %llu\n", (unsigned long long)http->requests);
     metrics_header(out, "faas_http_refused_total", "counter", "Requests refused before a route saw them.");
     buf_append_format(out, "faas_http_refused_total %llu\n", (unsigned long long)http->refused);
+    metrics_header(out, "faas_http_evicted_total", "counter", "Stalled connections closed to make room.");
+    buf_append_format(out, "faas_http_evicted_total %llu\n", (unsigned long long)http->evicted);
     metrics_header(out, "faas_functions", "gauge", "Deployed functions.");
     buf_append_format(out, "faas_functions %u\n", storage_count(gateway->storage));
     metrics_header(out, "faas_builds", "gauge", "Builds under way and waiting.");

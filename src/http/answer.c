@@ -1,9 +1,11 @@
 #include "http/conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -73,8 +75,10 @@ static size_t answer_send(struct http_conn *conn, struct iovec *parts, size_t co
             sent = sendmsg(conn->watch.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
         }
     } while (sent < 0 && errno == EINTR);
-    if (sent >= 0)
+    if (sent >= 0) {
+        conn->sent += (size_t)sent;
         return (size_t)sent;
+    }
     if (errno != EAGAIN && errno != EWOULDBLOCK)
         conn->broken = true;
     return 0;
@@ -89,7 +93,7 @@ static void answer_keep(struct http_conn *conn, const struct iovec *parts, size_
     if (left == 0 || conn->broken)
         return;
     size_t before = conn->out.cap;
-    if (!http_server_has_room(conn->server, left) || !buf_reserve(&conn->out, left)) {
+    if (!http_server_has_room_for(conn->server, left, left) || !buf_reserve(&conn->out, left)) {
         conn->broken = true; /* better cut short one answer than fall with all */
         return;
     }
@@ -100,6 +104,15 @@ static void answer_keep(struct http_conn *conn, const struct iovec *parts, size_
         buf_append(&conn->out, (const char *)parts[i].iov_base + skip, parts[i].iov_len - skip);
     }
     conn->out_sent = 0;
+}
+
+/* What the peer has of all that was sent. The socket says that it can be written to only when a third of its
+ * buffer is free, which takes a slow reader longer than the time-out. */
+static uint64_t answer_taken(const struct http_conn *conn) {
+    int queued = 0;
+    if (ioctl(conn->watch.fd, SIOCOUTQ, &queued) != 0 || queued < 0)
+        return conn->sent;
+    return conn->sent > (uint64_t)queued ? conn->sent - (uint64_t)queued : 0;
 }
 
 void http_conn_answer(struct http_conn *conn, int status, struct http_slice head,
@@ -130,13 +143,24 @@ void http_conn_answer(struct http_conn *conn, int status, struct http_slice head
         answer_keep(conn, parts, part_count, sent);
     }
     http_conn_move(conn, conn->out.len ? HTTP_PHASE_WRITING : HTTP_PHASE_IDLE);
+    if (conn->out.len)
+        conn->step_at = answer_taken(conn);
+}
+
+bool http_conn_count_taken(struct http_conn *conn) {
+    uint64_t taken = answer_taken(conn);
+    if (taken < conn->step_at + HTTP_STEP_BYTES)
+        return false;
+    conn->step_at = taken;
+    conn->stamp_ns = loop_now_ns(conn->server->config.loop);
+    return true;
 }
 
 bool http_conn_flush(struct http_conn *conn) {
     struct iovec part = {conn->out.data + conn->out_sent, conn->out.len - conn->out_sent};
     size_t sent = answer_send(conn, &part, 1);
     if (sent > 0)
-        conn->stamp_ns = loop_now_ns(conn->server->config.loop);
+        http_conn_count_taken(conn);
     conn->out_sent += sent;
     if (conn->out_sent < conn->out.len)
         return false;

@@ -29,7 +29,20 @@ void http_conn_move(struct http_conn *conn, enum http_phase phase) {
     assert(conn_moves[conn->phase] & (1u << phase));
     conn->server->busy -= (conn_busy >> conn->phase) & 1;
     conn->server->busy += (conn_busy >> phase) & 1;
+    if (conn->phase != phase)
+        conn->step_at = 0;
     conn->phase = phase;
+    conn->stamp_ns = loop_now_ns(conn->server->config.loop);
+}
+
+/* Bytes of a body have come: enough of them, and the time-out starts anew. */
+static void conn_count_body(struct http_conn *conn, size_t bytes) {
+    if (conn->phase != HTTP_PHASE_BODY)
+        http_conn_move(conn, HTTP_PHASE_BODY);
+    conn->step_at += bytes;
+    if (conn->step_at < HTTP_STEP_BYTES)
+        return;
+    conn->step_at = 0;
     conn->stamp_ns = loop_now_ns(conn->server->config.loop);
 }
 
@@ -207,7 +220,7 @@ static size_t conn_step(struct http_conn *conn, const char *data, size_t len) {
     if (data == inbox->data + inbox->taken)
         inbox->taken += used;
     if (rc == 0 && parser->stage == HTTP_STAGE_CHUNKS) {
-        if (!http_server_has_room(conn->server, 0))
+        if (!http_server_has_room_for(conn->server, 0, parser->body.cap))
             rc = err_set(&err, ERR_UNAVAILABLE, "no memory for the request's body");
     }
     const struct http_config *config = &conn->server->config;
@@ -221,7 +234,7 @@ static size_t conn_step(struct http_conn *conn, const char *data, size_t len) {
         if (conn->phase == HTTP_PHASE_IDLE)
             http_conn_move(conn, HTTP_PHASE_HEAD); /* the time-out counts from here */
     } else if (parser->stage != HTTP_STAGE_START) {
-        http_conn_move(conn, HTTP_PHASE_BODY); /* the time-out counts from each part of the body */
+        conn_count_body(conn, used);
         conn_continue(conn);
         if (parser->stage == HTTP_STAGE_CHUNKS) /* framing that was read leaves no trace */
             inbox->len = inbox->taken = inbox->start + parser->head_bytes;
@@ -271,8 +284,8 @@ static bool conn_make_inbox_room(struct http_conn *conn) {
         return true;
     size_t shift = conn->phase == HTTP_PHASE_IDLE ? inbox->taken : inbox->start, kept = inbox->len - shift;
     bool grow = inbox->cap - kept < HTTP_ROOM_MIN_BYTES;
-    char *data = grow ? malloc(inbox->cap * 2) : inbox->data;
-    if (!data)
+    char *data = inbox->data;
+    if (grow && (!http_server_has_room(conn->server, inbox->cap) || !(data = malloc(inbox->cap * 2))))
         return false;
     memmove(data, inbox->data + shift, kept);
     if (conn->phase != HTTP_PHASE_IDLE)
@@ -280,6 +293,7 @@ static bool conn_make_inbox_room(struct http_conn *conn) {
     if (grow) {
         free(inbox->data);
         inbox->data = data;
+        http_server_account(conn->server, inbox->cap, inbox->cap * 2);
         inbox->cap *= 2;
     }
     inbox->start = 0;
@@ -296,7 +310,7 @@ static int conn_make_body_room(struct http_conn *conn, struct err *err) {
     if (!parser->body_in_place && parser->body.cap > have)
         return 0;
     size_t step = have > HTTP_BODY_STEP_BYTES ? have : HTTP_BODY_STEP_BYTES, before = parser->body.cap;
-    if (!http_server_has_room(conn->server, step))
+    if (!http_server_has_room_for(conn->server, step, have + step))
         return err_set(err, ERR_UNAVAILABLE, "no memory for the request's body");
     int rc = http_parser_spill(parser, step, err);
     http_server_account(conn->server, before, parser->body.cap);
@@ -345,7 +359,9 @@ static void conn_receive(struct http_conn *conn) {
         return;
     }
     if (!in_body && !conn_make_inbox_room(conn)) {
-        http_conn_close(conn);
+        struct err err;
+        err_set(&err, ERR_UNAVAILABLE, "no memory for the request's head");
+        http_conn_refuse(conn, &err);
         return;
     }
     size_t got = conn_recv(conn, inbox->data + inbox->len, inbox->cap - inbox->len);
@@ -407,6 +423,8 @@ void http_conn_on_event(struct loop_watch *watch, uint32_t events) {
 }
 
 void http_conn_on_timeout(struct http_conn *conn) {
+    if (conn->phase == HTTP_PHASE_WRITING && http_conn_count_taken(conn))
+        return;
     if (conn->phase != HTTP_PHASE_HEAD && conn->phase != HTTP_PHASE_BODY) {
         http_conn_close(conn);
         return;

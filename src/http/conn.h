@@ -20,6 +20,7 @@ enum {
     HTTP_LINGER_BYTES = 32 << 20, /* read and dropped after an error… */
     HTTP_LINGER_MS = 2000,        /* …and for how long */
     HTTP_PIECES_MAX = 4,
+    HTTP_STEP_BYTES = 32768, /* of a body or an answer: buys the client another time-out */
 };
 
 /*            ┌────────────────────────────────────────────┐
@@ -68,6 +69,8 @@ struct http_conn {
     bool queued;       /* in server->ready */
     bool held;         /* OUT: the request is not with the caller but goes where the connection goes */
     uint64_t stamp_ns; /* what the phase's time-out counts from */
+    uint64_t step_at;  /* BODY: bytes since the stamp; WRITING: of `sent`, what the peer had then */
+    uint64_t sent;     /* since it was accepted */
     size_t lingered_bytes;
     struct buf out; /* owned: what the socket did not take of the answer */
     size_t out_sent;
@@ -89,9 +92,9 @@ struct http_server {
     uint64_t sweep_ns;
     struct loop_watch listener;
     bool accepting, draining;
-    http_on_hand_over *on_hand_over; /* NULL: connections stay */
-    uint64_t log_after_ns;           /* a shortage is logged now and then, not each time */
-    uint32_t busy;                   /* connections in OUT, WRITING or GONE */
+    http_on_hand_over *on_hand_over;            /* NULL: connections stay */
+    uint64_t log_after_ns, relief_log_after_ns; /* a shortage is logged now and then, not each time */
+    uint32_t busy;                              /* connections in OUT, WRITING or GONE */
     struct loop_timer sweep, pump;
     struct http_conn_list conns, spare_conns;
     struct http_conn_queue ready; /* have bytes of a next request, and nobody to wake them */
@@ -112,6 +115,8 @@ void http_server_forget(struct http_server *server, struct http_conn *conn);
 /* Books a buffer's growth (or shrinking) from `before` to `after` bytes. */
 void http_server_account(struct http_server *server, size_t before, size_t after);
 bool http_server_has_room(const struct http_server *server, size_t more);
+/* The same for a buffer that is to have `size` bytes in all: large ones leave a quarter to others. */
+bool http_server_has_room_for(const struct http_server *server, size_t more, size_t size);
 
 /* A connection of ours, in IDLE; NULL: no memory, or it cannot be watched (fd is closed). */
 struct http_conn *http_server_take(struct http_server *server, int fd, const struct sockaddr_storage *peer);
@@ -140,5 +145,8 @@ void http_conn_answer(struct http_conn *conn, int status, struct http_slice head
                       const struct http_slice *pieces, size_t count);
 /* Writes on; true when nothing is left. */
 bool http_conn_flush(struct http_conn *conn);
+/* WRITING: whether the peer has taken another HTTP_STEP_BYTES since the stamp; the time-out starts anew then.
+ */
+bool http_conn_count_taken(struct http_conn *conn);
 
 #endif

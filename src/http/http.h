@@ -54,17 +54,20 @@ typedef void http_on_abandon(void *context, struct http_conn *conn);
 typedef void http_on_error_body(void *context, const struct err *err, struct buf *ret_body);
 
 struct http_config {
-    struct loop *loop;        /* borrowed */
-    int listen_fd;            /* borrowed; non-blocking */
-    size_t line_max;          /* request line: 414 */
-    size_t headers_max;       /* header block: 431 */
-    size_t body_max;          /* 413, from Content-Length already or while chunks come */
-    size_t buffered_max;      /* all bodies and unsent answers: 503 beyond 7/8, an answer is cut off beyond */
-    uint32_t connections_max; /* beyond, accepting pauses */
+    struct loop *loop;  /* borrowed */
+    int listen_fd;      /* borrowed; non-blocking */
+    size_t line_max;    /* request line: 414 */
+    size_t headers_max; /* header block: 431 */
+    size_t body_max;    /* 413, from Content-Length already or while chunks come */
+    /* All bodies, unsent answers and heads beyond 16 KiB. Large ones end at 3/4 (a body with 503, an answer
+     * is cut off), new requests are 503 beyond 7/8; from 1/2 on those who have stalled longest are closed. */
+    size_t buffered_max;
+    /* At it accepting pauses, and those that wait longest for a request are closed. */
+    uint32_t connections_max;
     uint32_t request_timeout_ms; /* from a request's first byte to its last header: 408 */
-    uint32_t body_timeout_ms;    /* without a byte of the body: 408 */
+    uint32_t body_timeout_ms;    /* for the next 32 KiB of a body, or its end: 408 */
     uint32_t idle_timeout_ms;    /* keep-alive */
-    uint32_t write_timeout_ms;   /* without progress of a reader: closed */
+    uint32_t write_timeout_ms;   /* for a reader to take the next 32 KiB of an answer, or its end: closed */
     http_on_head *on_head;       /* or NULL */
     http_on_request *on_request;
     http_on_abandon *on_abandon;
@@ -76,6 +79,7 @@ struct http_stats {
     uint32_t connections;
     size_t buffered_bytes;
     uint64_t accepted, requests, refused; /* refused: answered by the connection itself */
+    uint64_t evicted;                     /* closed to make room for others */
 };
 
 int http_server_new(const struct http_config *config, struct http_server **ret_server, struct err *err);

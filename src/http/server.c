@@ -10,7 +10,14 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { HTTP_ACCEPT_BATCH = 64, HTTP_SWEEP_MIN_MS = 10, HTTP_SWEEP_MAX_MS = 250, HTTP_LOG_PAUSE_S = 10 };
+enum {
+    HTTP_ACCEPT_BATCH = 64,
+    HTTP_SWEEP_MIN_MS = 10,
+    HTTP_SWEEP_MAX_MS = 250,
+    HTTP_LOG_PAUSE_S = 10,
+    HTTP_STALLED_MS = 1000,    /* how long without a step before a connection may have to make room… */
+    HTTP_STALLED_NEW_MS = 250, /* …and one that has not had an answer yet */
+};
 
 /* --- what connections share -------------------------------------------------------------------------------
  */
@@ -42,6 +49,7 @@ static void server_free_inbox(struct http_inbox *inbox) {
 }
 
 void http_server_give_inbox(struct http_server *server, struct http_inbox *inbox) {
+    http_server_account(server, inbox->cap - HTTP_INBOX_BYTES, 0);
     if (inbox->cap > HTTP_INBOX_BYTES || server->spare_inbox_count >= HTTP_INBOX_SPARES) {
         server_free_inbox(inbox);
         return;
@@ -58,6 +66,11 @@ void http_server_account(struct http_server *server, size_t before, size_t after
 bool http_server_has_room(const struct http_server *server, size_t more) {
     return server->stats.buffered_bytes <= server->config.buffered_max &&
            more <= server->config.buffered_max - server->stats.buffered_bytes;
+}
+
+bool http_server_has_room_for(const struct http_server *server, size_t more, size_t size) {
+    size_t kept = size > HTTP_BODY_STEP_BYTES ? server->config.buffered_max / 4 : 0;
+    return http_server_has_room(server, more + kept);
 }
 
 void http_server_queue(struct http_server *server, struct http_conn *conn) {
@@ -183,6 +196,71 @@ static void server_on_listener(struct loop_watch *watch, uint32_t events) {
     }
 }
 
+/* --- relief -----------------------------------------------------------------------------------------------
+ */
+
+/* Which connections of a kind may be closed to make room: those that have stalled, the longest first. */
+struct server_relief {
+    uint32_t phases; /* bits */
+    uint64_t now_ns, oldest_ns;
+    uint32_t left; /* to be closed at most */
+};
+
+static uint64_t server_stalled_ns(const struct server_relief *relief, const struct http_conn *conn) {
+    if (!(relief->phases & 1u << conn->phase) || relief->now_ns < conn->stamp_ns)
+        return 0;
+    uint64_t stalled_ns = relief->now_ns - conn->stamp_ns;
+    uint64_t patience_ms = conn->sent ? HTTP_STALLED_MS : HTTP_STALLED_NEW_MS;
+    return stalled_ns >= patience_ms * CLOCK_NS_PER_MS ? stalled_ns : 0;
+}
+
+/* The older half of them, by their time: no order of all is kept for the sake of this. */
+static void server_relieve(struct http_server *server, struct server_relief *relief) {
+    struct http_conn *conn;
+    LIST_FOREACH(conn, &server->conns, all) {
+        uint64_t stalled_ns = server_stalled_ns(relief, conn);
+        if (stalled_ns > relief->oldest_ns)
+            relief->oldest_ns = stalled_ns;
+    }
+    if (relief->oldest_ns == 0)
+        return;
+    uint64_t evicted = server->stats.evicted;
+    conn = LIST_FIRST(&server->conns);
+    while (conn && relief->left > 0) {
+        struct http_conn *next = LIST_NEXT(conn, all);
+        if (server_stalled_ns(relief, conn) > relief->oldest_ns / 2) {
+            http_conn_close(conn);
+            server->stats.evicted++;
+            relief->left--;
+        }
+        conn = next;
+    }
+    if (relief->now_ns >= server->relief_log_after_ns) {
+        log_event("http: %llu stalled connections closed to make room for others",
+                  (unsigned long long)(server->stats.evicted - evicted));
+        server->relief_log_after_ns = relief->now_ns + HTTP_LOG_PAUSE_S * CLOCK_NS_PER_S;
+    }
+}
+
+/* At the most of connections, and near the most of memory. */
+static void server_make_room(struct http_server *server, uint64_t now_ns) {
+    const struct http_config *config = &server->config;
+    if (server->stats.connections >= config->connections_max) {
+        struct server_relief relief = {.phases = 1u << HTTP_PHASE_IDLE | 1u << HTTP_PHASE_HEAD |
+                                                 1u << HTTP_PHASE_LINGERING,
+                                       .now_ns = now_ns,
+                                       .left = config->connections_max / 4 + 1};
+        server_relieve(server, &relief);
+    }
+    if (server->stats.buffered_bytes > config->buffered_max / 2) {
+        struct server_relief relief = {.phases = 1u << HTTP_PHASE_HEAD | 1u << HTTP_PHASE_BODY |
+                                                 1u << HTTP_PHASE_WRITING,
+                                       .now_ns = now_ns,
+                                       .left = UINT32_MAX};
+        server_relieve(server, &relief);
+    }
+}
+
 static void server_on_sweep(struct loop_timer *timer) {
     struct http_server *server = timer->context;
     uint64_t now_ns = loop_now_ns(server->config.loop);
@@ -194,6 +272,7 @@ static void server_on_sweep(struct loop_timer *timer) {
             http_conn_on_timeout(conn);
         conn = next;
     }
+    server_make_room(server, now_ns);
     if (server->stats.connections < server->config.connections_max)
         server_set_accepting(server, true);
     if (!LIST_EMPTY(&server->conns))
