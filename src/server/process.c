@@ -51,6 +51,10 @@ const char *process_runtime_name(enum runtime runtime) {
     return process_runtimes[runtime].name ? process_runtimes[runtime].name : "wasm";
 }
 
+uint32_t process_memory_mb(enum runtime runtime, uint32_t memory_mb) {
+    return memory_mb + process_runtimes[runtime].memory_mb;
+}
+
 void process_close_ends(int ends[PROCESS_ENDS]) {
     for (int i = 0; i < PROCESS_ENDS; i++)
         mem_close_fd(&ends[i]);
@@ -153,7 +157,7 @@ static int process_sandbox(const struct process_spec *spec, const struct process
         .fds = {pipes->in[0], pipes->out[1], pipes->error[1], pipes->channel.calls_read,
                 pipes->channel.answers_write, pipes->channel.page},
         .fd_count = 6,
-        .memory_mb = spec->memory_mb + spec->tmp_mb + runtime->memory_mb,
+        .memory_mb = process_memory_mb(spec->runtime, spec->memory_mb) + spec->tmp_mb,
         .data_mb = spec->memory_mb + runtime->data_mb,
         .processes = spec->processes + runtime->tasks,
         .tmp_mb = spec->tmp_mb,

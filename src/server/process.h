@@ -31,6 +31,8 @@ struct process_spec {
 
 /* "node", "python". */
 const char *process_runtime_name(enum runtime runtime);
+/* What a function with memory_mb may have with its interpreter, without its /tmp. */
+uint32_t process_memory_mb(enum runtime runtime, uint32_t memory_mb);
 int process_start(const struct process_spec *spec, struct sandbox_child *ret_child,
                   int ret_ends[PROCESS_ENDS], struct err *err);
 void process_close_ends(int ends[PROCESS_ENDS]);

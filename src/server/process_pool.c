@@ -16,6 +16,7 @@
 #include "egress/broker.h"
 #include "sandbox/programs.h"
 #include "server/egress_child.h"
+#include "server/memory_watch.h"
 #include "server/process.h"
 #include "server/spawn.h"
 #include "server/usage.h"
@@ -42,6 +43,7 @@ struct process {
     const struct page *page;     /* owned mapping */
     int ends[PROCESS_ENDS];      /* of a spare */
     struct egress_child *broker; /* of one that may connect; else NULL */
+    struct memory_watch memory;
     struct process *next, *prev;
 };
 
@@ -62,7 +64,7 @@ struct process_pool {
     uint32_t alive, taken;
     uint32_t next_number, next_inner_pid, inner_pid_max;
     bool filling, filled, draining;
-    struct loop_timer fill_timer, orphan_timer;
+    struct loop_timer fill_timer, orphan_timer, memory_timer;
 };
 
 enum { PROCESS_INNER_PID_MIN = 300, PROCESS_PIDS = 512, PROCESS_PIDS_FEW = 64, PROCESS_MANY_PIDS = 1 << 20 };
@@ -178,6 +180,7 @@ static void process_pool_on_exit(struct loop_watch *watch, uint32_t events) {
         status = SIGKILL;
     bool oom = false, processes = false;
     sandbox_finish(&process->child, &oom, &processes);
+    oom |= process->memory.over;
     process_pool_unlink(process);
     if (process->spare) {
         process_pool_on_spare_end(process, status);
@@ -388,6 +391,21 @@ static void process_pool_on_orphans(struct loop_timer *timer) {
         loop_arm(pool->config.loop, timer, next_ns);
 }
 
+/* Armed while there is a process whose memory nobody else counts. */
+static void process_pool_on_memory(struct loop_timer *timer) {
+    struct process_pool *pool = timer->context;
+    uint64_t now_ns = clock_now_ns(), next_ns = 0;
+    for (struct process *process = pool->first; process; process = process->next) {
+        struct memory_watch *memory = &process->memory;
+        memory_watch_look(memory, process->child.pid, process->child.pidfd, now_ns);
+        if (memory->limit_bytes && !memory->over && (!next_ns || memory->due_ns < next_ns))
+            next_ns = memory->due_ns;
+    }
+    now_ns = clock_now_ns();
+    if (next_ns)
+        loop_arm(pool->config.loop, timer, next_ns > now_ns ? next_ns - now_ns : 0);
+}
+
 struct process_pool *process_pool_new(const struct process_pool_config *config) {
     struct process_pool *pool = mem_zalloc(sizeof *pool);
     pool->config = *config;
@@ -402,6 +420,7 @@ struct process_pool *process_pool_new(const struct process_pool_config *config) 
         PROCESS_INNER_PID_MIN + start % (pool->inner_pid_max - PROCESS_INNER_PID_MIN - PROCESS_PIDS);
     pool->fill_timer = (struct loop_timer){.on_timer = process_pool_on_fill, .context = pool};
     pool->orphan_timer = (struct loop_timer){.on_timer = process_pool_on_orphans, .context = pool};
+    pool->memory_timer = (struct loop_timer){.on_timer = process_pool_on_memory, .context = pool};
     return pool;
 }
 
@@ -410,6 +429,7 @@ void process_pool_free(struct process_pool *pool) {
         return;
     loop_disarm(pool->config.loop, &pool->fill_timer);
     loop_disarm(pool->config.loop, &pool->orphan_timer);
+    loop_disarm(pool->config.loop, &pool->memory_timer);
     while (pool->first) {
         struct process *process = pool->first;
         process_pool_unlink(process);
@@ -470,6 +490,10 @@ void process_pool_take(struct process_pool *pool, const struct message *start, i
     pool->runtimes[process->runtime].spares--;
     pool->runtimes[process->runtime].backoff_ns = 0;
     pool->taken++;
+    memory_watch_start(&process->memory, process_memory_mb(process->runtime, start->limits.memory_mb),
+                       clock_now_ns());
+    if (process->memory.limit_bytes)
+        process_pool_on_memory(&pool->memory_timer);
     answer.type = MESSAGE_SERVER_PROCESS;
     answer.worker = process->number;
     answer.pid = process->child.pid;

@@ -12,4 +12,9 @@
  * is gone or the kernel does not list children. */
 bool usage_cpu_ms(pid_t pid, uint32_t *ret_ms);
 
+/* Memory in bytes, without files: of `pid` and of all below it, what they share counted once. It is dear to
+ * ask for exactly (0.1 to 1 ms a process), so that is done only where a quick look, which finds too much,
+ * finds more than enough_bytes. False as above. */
+bool usage_memory_bytes(pid_t pid, uint64_t enough_bytes, uint64_t *ret_bytes);
+
 #endif

@@ -94,9 +94,9 @@ PROBES = [
     bomb("python/thread_bomb", "processes", params={"processes": 16}, needs="process_group", seen="any"),
     Probe("python/fork_tree", params={"processes": 16}, seen="any"),
     bomb("python/memory_bomb", "oom", 507, seen="any"),
-    bomb("python/memory_shared_bomb", "oom", 507, needs="memory_group", seen="any"),
+    bomb("python/memory_shared_bomb", "oom", 507, seen="any"),
     bomb("python/memory_memfd_bomb", "oom", 507, needs="memory_group", seen="any"),
-    bomb("python/memory_children_bomb", "oom", 507, needs="memory_group", seen="any"),
+    bomb("python/memory_children_bomb", "oom", 507, seen="any"),
     Probe("python/file_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/inode_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/descriptor_bomb"),
@@ -241,7 +241,7 @@ PROBES = [
 # first step, by an exception.
 ENDED_AT_ONCE = {
     "python/exec_tricks", "python/mount", "python/ptrace", "python/signal_suicide", "python/setuid", "python/double_fork", "python/stop_itself",
-    "python/cpu_time_bomb", "python/state_left", "python/isolation_parent", "js/parent_environment", "js/fd_hunt", "js/spawn_survivor",
+    "python/cpu_time_bomb", "python/memory_children_bomb", "python/state_left", "python/isolation_parent", "js/parent_environment", "js/fd_hunt", "js/spawn_survivor",
     "js/daemon_after_answer", "js/heap_snapshot", "js/state_left",
 }  # fmt: skip
 # Functions that tests of their own use (test_answers.py).
