@@ -290,6 +290,8 @@ static int config_check(struct config *config, struct err *err) {
     if (config->workers_max < config->workers)
         return err_set(err, ERR_BAD_REQUEST, "workers_max (%lld) is less than workers (%lld)",
                        (long long)config->workers_max, (long long)config->workers);
+    if (*config->egress_hosts && access(config->egress_hosts, R_OK) != 0)
+        return err_set(err, ERR_BAD_REQUEST, "egress_hosts: cannot read '%.100s'", config->egress_hosts);
     int rc = config_check_strategy(config, err);
     return rc < 0 ? rc : config_check_weights(config, err);
 }

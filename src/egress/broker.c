@@ -28,6 +28,7 @@ struct broker {
     struct rule rule;
     struct notice notice;
     struct sockets sockets;
+    struct bucket attempts, lookups;
     struct connector connector;
     struct resolver resolver;
     size_t question_bytes; /* of this kernel */
@@ -212,17 +213,20 @@ static int broker_prepare(struct broker *broker, const struct broker_config *con
     if (broker->question_bytes < sizeof(struct seccomp_notif))
         broker->question_bytes = sizeof(struct seccomp_notif);
     notice_init(&broker->notice, config->log_fd);
+    bucket_init(&broker->attempts, CONNECTOR_PER_S, CONNECTOR_BURST);
+    bucket_init(&broker->lookups, RESOLVER_PER_S, RESOLVER_BURST);
     struct names *names = names_new(broker->hosts_fd);
     broker->connector = (struct connector){.listener = listener,
                                            .rule = &broker->rule,
                                            .names = names,
                                            .notice = &broker->notice,
-                                           .sockets = &broker->sockets};
-    pthread_mutex_init(&broker->connector.lock, NULL);
+                                           .sockets = &broker->sockets,
+                                           .attempts = &broker->attempts};
     broker->resolver.fd = dns_fd;
     broker->resolver.rule = &broker->rule;
     broker->resolver.names = names;
     broker->resolver.notice = &broker->notice;
+    broker->resolver.lookups = &broker->lookups;
     return 0;
 }
 

@@ -19,7 +19,6 @@
 #include "egress/gate.h"
 #include "egress/route.h"
 
-#define CONNECTOR_EACH_NS (CLOCK_NS_PER_S / CONNECTOR_PER_S)
 enum {
     CONNECTOR_SYNS = 4, /* the kernel's own patience then is 31 s, for a connect that does not block */
     CONNECTOR_LOOK_MS = 500,
@@ -89,19 +88,6 @@ static bool connector_is_resolver(const struct address *address, uint16_t port) 
 }
 
 /* ---- connecting ---- */
-
-/* False when it takes more attempts than it may. */
-static bool connector_may_try(struct connector *connector) {
-    uint64_t now_ns = clock_now_ns();
-    pthread_mutex_lock(&connector->lock);
-    if (connector->full_ns < now_ns)
-        connector->full_ns = now_ns;
-    bool may = connector->full_ns < now_ns + 2 * CLOCK_NS_PER_S;
-    if (may)
-        connector->full_ns += CONNECTOR_EACH_NS;
-    pthread_mutex_unlock(&connector->lock);
-    return may;
-}
 
 static int connector_await(const struct connector *connector, uint64_t id, int fd) {
     uint64_t end_ns = clock_now_ns() + CONNECTOR_CONNECT_S * CLOCK_NS_PER_S;
@@ -177,11 +163,11 @@ static int connector_check_state(const struct caller_socket *socket) {
     return info.tcpi_state == CONNECTOR_TCP_SYN_SENT ? EALREADY : EISCONN;
 }
 
-static int connector_connect_stream(struct connector *connector, struct connector_attempt *attempt) {
+static int connector_connect_stream(const struct connector *connector, struct connector_attempt *attempt) {
     int error = connector_check_state(&attempt->socket);
     if (error)
         return error;
-    if (!connector_may_try(connector)) {
+    if (!bucket_take(connector->attempts)) {
         notice_write(connector->notice, "connect refused: more than %d attempts a second", CONNECTOR_PER_S);
         return ENOBUFS;
     }
@@ -215,7 +201,7 @@ static int connector_connect_datagram(const struct connector *connector,
     return EACCES;
 }
 
-static int connector_connect_socket(struct connector *connector, struct connector_attempt *attempt,
+static int connector_connect_socket(const struct connector *connector, struct connector_attempt *attempt,
                                     int family) {
     if (attempt->socket.family != family)
         return EAFNOSUPPORT;
@@ -239,7 +225,7 @@ static int connector_refuse_unix(const struct connector *connector, const struct
 }
 
 /* Returns the errno that the function gets, 0 for success. */
-static int connector_connect(struct connector *connector, const struct seccomp_notif *question) {
+static int connector_connect(const struct connector *connector, const struct seccomp_notif *question) {
     const struct seccomp_data *data = &question->data;
     struct connector_attempt attempt = {.question = question};
     struct sockaddr_storage wanted;
@@ -287,7 +273,7 @@ static bool connector_refuse_datagram(const struct connector *connector,
     return true;
 }
 
-void connector_answer(struct connector *connector, const struct seccomp_notif *question) {
+void connector_answer(const struct connector *connector, const struct seccomp_notif *question) {
     if (question->data.nr == SYS_connect) {
         connector_respond(connector, question->id, connector_connect(connector, question));
     } else if (connector_refuse_datagram(connector, question)) {

@@ -15,7 +15,8 @@
 
 enum {
     CONNECTOR_OPEN_MAX = 64,    /* connections of a process at a time */
-    CONNECTOR_PER_S = 100,      /* attempts; twice that at once */
+    CONNECTOR_PER_S = 100,      /* attempts */
+    CONNECTOR_BURST = 200,      /* … at once */
     CONNECTOR_CONNECT_S = 30,   /* how long a connect that blocks may take */
     CONNECTOR_NAME_OLD_S = 300, /* a name is looked up again at a connect */
 };
@@ -26,11 +27,10 @@ struct connector {
     struct names *names;
     struct notice *notice;
     struct sockets *sockets;
-    pthread_mutex_t lock;
-    uint64_t full_ns; /* when so many attempts are free again as may be made at once */
+    struct bucket *attempts;
 };
 
 /* Gives the thread that waits its answer. May take CONNECTOR_CONNECT_S. */
-void connector_answer(struct connector *connector, const struct seccomp_notif *question);
+void connector_answer(const struct connector *connector, const struct seccomp_notif *question);
 
 #endif

@@ -3,16 +3,16 @@
 #ifndef FAAS_EGRESS_NOTICE_H
 #define FAAS_EGRESS_NOTICE_H
 
-#include <pthread.h>
-#include <stdint.h>
+#include <stdatomic.h>
+
+#include "egress/bucket.h"
 
 enum { NOTICE_BURST = 20, NOTICE_PER_S = 5 };
 
 struct notice {
     int fd; /* borrowed */
-    pthread_mutex_t lock;
-    uint64_t full_ns; /* when there is room for a whole burst again */
-    uint64_t left_out;
+    struct bucket bucket;
+    atomic_uint left_out;
 };
 
 void notice_init(struct notice *notice, int fd);

@@ -57,7 +57,7 @@ static void resolver_start(struct resolver_task *task) {
     struct resolver *resolver = task->resolver;
     pthread_attr_t attributes;
     pthread_t thread;
-    if (atomic_fetch_add(&resolver->running, 1) < RESOLVER_THREADS) {
+    if (atomic_fetch_add(&resolver->running, 1) < RESOLVER_THREADS && bucket_take(resolver->lookups)) {
         pthread_attr_init(&attributes);
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         pthread_attr_setstacksize(&attributes, RESOLVER_STACK_BYTES);

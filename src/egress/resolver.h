@@ -10,13 +10,18 @@
 #include "egress/notice.h"
 #include "egress/rule.h"
 
-enum { RESOLVER_THREADS = 8 }; /* lookups at a time; one more is told to ask again */
+enum {
+    RESOLVER_THREADS = 8, /* lookups at a time; one more is told that it failed, and asks again */
+    RESOLVER_PER_S = 50,
+    RESOLVER_BURST = 200,
+};
 
 struct resolver {
     int fd; /* of the function's network; borrowed, as is all that follows */
     const struct rule *rule;
     struct names *names;
     struct notice *notice;
+    struct bucket *lookups;
     atomic_int running;
 };
 

@@ -136,6 +136,7 @@ static void a_wrong_value_is_refused_by_its_name(void **state) {
     assert_refused(LOAD("--weights", "3,0"), "weights");
     assert_refused(LOAD("--weights", "3,"), "weights");
     assert_refused(LOAD("--weights", "3;1"), "weights");
+    assert_refused(LOAD("--egress-hosts", "/nonexistent"), "egress_hosts");
     char longest[1200];
     memset(longest, 'x', sizeof longest - 1);
     longest[sizeof longest - 1] = 0;
