@@ -25,7 +25,7 @@ uses_sandbox := egress wire base
 uses_dispatch := sandbox balancer storage egress wire base
 uses_builder := sandbox storage egress wire base
 uses_gateway := dispatch sandbox balancer storage egress keys http wire base
-uses_worker := wire base
+uses_worker := sandbox egress wire base
 uses_server := sandbox balancer egress keys wire base
 
 # Top down: what stands left may need what stands right of it.

@@ -56,6 +56,7 @@ bool confine_enter(const struct init_plan *plan, const char **ret_step) {
         .confined = plan->namespaces || (plan->landlock && landlock_version() >= 6),
         .forkless = plan->forkless,
         .on_host = !plan->namespaces,
+        .uncounted = plan->uncounted,
         .network = plan->gate_fd > 0,
     };
     *ret_step = "Landlock";

@@ -23,10 +23,6 @@
 #include "sandbox/root.h"
 #include "wire/page.h"
 
-/* Far above what systems and container tools hand out; a process id of the whole machine is added, so that no
- * two sandboxes share one. */
-#define INIT_USER_BASE 0x70000000u
-
 bool init_write_file(int dir_fd, const char *path, const char *text) {
     int fd = openat(dir_fd, path, O_WRONLY | O_CLOEXEC);
     size_t len = strlen(text);
@@ -226,6 +222,20 @@ static void init_set_up(struct init_plan *plan) {
         init_fail(plan->report_fd, "host name");
 }
 
+/* Others are put into our namespaces from outside, and are not our children. */
+static void init_hold(const struct init_plan *plan) {
+    char ignored;
+    int fd = plan->spec->lifeline_fd;
+    if (dup2(fd, 0) != 0)
+        init_fail(plan->report_fd, "descriptors");
+    if (!program_drop_capabilities())
+        init_fail(plan->report_fd, "capabilities");
+    close_range(1, ~0u, 0);
+    while (read(0, &ignored, 1) < 0 && errno == EINTR)
+        ;
+    _exit(0);
+}
+
 void init_run(const struct init_plan *prepared) {
     struct init_plan own = *prepared, *plan = &own;
     init_reset_signals();
@@ -236,6 +246,8 @@ void init_run(const struct init_plan *prepared) {
     int fds[SANDBOX_FDS_MAX];
     init_lift_fds(plan, fds);
     init_set_up(plan);
+    if (plan->spec->lifeline_fd > 0)
+        init_hold(plan);
     /* Nobody inside may look into us, also not in the moment before we have dropped our rights. */
     prctl(PR_SET_DUMPABLE, 0);
     init_count_from(plan);

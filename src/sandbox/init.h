@@ -8,6 +8,10 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/sandbox.h"
 
+/* User ids of programs: far above what systems and container tools hand out; a process id of the whole
+ * machine, the init's, is added, so that no two sandboxes share one. */
+#define INIT_USER_BASE 0x70000000u
+
 /* Prepared by the parent. `spec`, with all its texts, is a copy that does not lie in the memory of the
  * parent's arguments or environment: the init overwrites those, so that the program cannot read them in
  * /proc/1. */
@@ -15,6 +19,7 @@ struct init_plan {
     const struct sandbox_spec *spec;
     bool namespaces; /* it is process 1 of a pid namespace, and makes a root of its own */
     bool landlock, seccomp;
+    bool uncounted;      /* no control group counts its memory */
     bool forkless;       /* the program gets no limit of processes, but may not make any */
     const char *scratch; /* without namespaces: a directory of the host that is the program's /tmp */
     bool privileged; /* the parent is root: the program gets a user id of its own, which the init fills in */

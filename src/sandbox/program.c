@@ -69,7 +69,7 @@ static void program_set_environment(const struct init_plan *plan, char **ret_env
     ret_environment[count] = NULL;
 }
 
-static bool program_drop_capabilities(void) {
+bool program_drop_capabilities(void) {
     for (unsigned long cap = 0; cap <= 63; cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0)
             break;

@@ -17,6 +17,8 @@ bool init_map_user(int proc_fd, unsigned user, unsigned group);
 
 /* In the child of the init. fds[i] becomes descriptor i. */
 void program_run(const struct init_plan *plan, const int *fds) __attribute__((noreturn));
+/* None are left, and none can be had again: no_new_privs. False with errno. */
+bool program_drop_capabilities(void);
 /* The init itself, once the program runs: no capability, and not root either. */
 void program_drop_rights(const struct init_plan *plan);
 

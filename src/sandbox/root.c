@@ -53,6 +53,19 @@ static int root_clone(const char *path, uint64_t attributes) {
     return fd;
 }
 
+/* The same with owners as `map_fd` says. */
+static int root_clone_mapped(const char *path, uint64_t attributes, int map_fd) {
+    int fd = root_open_tree(path, 0);
+    struct mount_attr attr = {.attr_set = attributes | MOUNT_ATTR_IDMAP, .userns_fd = (unsigned)map_fd};
+    if (fd >= 0 && syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof attr) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
 /* Makes the directories above the last part of a path below the current directory. */
 static bool root_make_parents(const char *path) {
     char part[PATH_MAX];
@@ -110,7 +123,9 @@ static bool root_clone_all(const struct sandbox_spec *spec, int *ret_binds, int 
         if (root_is_link(bind, link, sizeof link))
             continue;
         uint64_t read_only = bind->writable ? 0 : MOUNT_ATTR_RDONLY;
-        ret_binds[i] = root_clone(bind->source, read_only | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+        uint64_t attributes = read_only | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+        ret_binds[i] = bind->map_fd > 0 ? root_clone_mapped(bind->source, attributes, bind->map_fd)
+                                        : root_clone(bind->source, attributes);
         if (ret_binds[i] < 0 && !(bind->optional && (errno == ENOENT || errno == ENOTDIR)))
             return false;
     }

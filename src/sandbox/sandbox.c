@@ -165,10 +165,12 @@ int sandbox_start_as(const struct probe *probe, const struct sandbox_spec *spec,
     if (failed)
         return failed;
     bool counted = plan.groups.into_fd >= 0 || plan.groups.tasks_fds[CGROUP_PIDS] >= 0;
+    plan.uncounted = probe->mode != PROBE_OFF && spec->memory_mb && !cgroup_is_there(CGROUP_MEMORY);
     plan.forkless = probe->mode == PROBE_NONE && !plan.privileged && !counted && plan.seccomp &&
                     spec->kind != SANDBOX_BUILDER;
     sandbox_find_texts(&plan);
     plan.scratch = child.scratch;
+    child.own_user = host_paths && plan.privileged;
     if (host_paths && !scratch_make(child.scratch, sizeof child.scratch))
         failed = err_sys(err, "a temporary directory");
     if (!failed)
@@ -191,7 +193,24 @@ int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_chi
     return sandbox_start_as(probe_get(), spec, ret_child, err);
 }
 
+/* What had fled from its process group, by the user id that nobody else has. Without a pid namespace nothing
+ * else knows all of it. */
+static void sandbox_kill_user(pid_t init) {
+    unsigned user = INIT_USER_BASE + (unsigned)init;
+    pid_t pid = fork();
+    if (pid == 0) {
+        if (setresuid(user, user, user) == 0)
+            kill(-1, SIGKILL);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 void sandbox_finish(struct sandbox_child *child, bool *ret_oom, bool *ret_processes) {
+    if (child->own_user && child->pid > 0)
+        sandbox_kill_user(child->pid);
+    child->own_user = false;
     cgroup_remove(child->cgroup, ret_oom, ret_processes);
     child->cgroup[0] = 0;
     if (child->scratch[0])

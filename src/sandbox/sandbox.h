@@ -64,6 +64,7 @@ struct sandbox_bind {
     const char *target; /* inside; NULL = the same path */
     bool writable;
     bool optional;
+    int map_fd; /* > 0: a user namespace through which the files' owners are seen; without mounts below it */
 };
 
 struct sandbox_spec {
@@ -89,6 +90,7 @@ struct sandbox_spec {
     int page_fd;          /* memfd of a struct page that gets exit_status, or -1 */
     int gate_fd;          /* > 0: the program may connect to what the broker at the other end permits (see
                              egress/gate.h); 0 = it has no network */
+    int lifeline_fd;      /* > 0: no program is run; the init holds the namespaces until this pipe ends */
     const char *proc_exe; /* not NULL: there is no /proc, which shows paths of the host, but this as the link
                              /proc/self/exe: for a compiler that a stranger's source can make show files */
 };
@@ -97,6 +99,7 @@ struct sandbox_child {
     pid_t pid; /* of the init, as seen from here; its exit status is the program's, 128 + n for a signal */
     int pidfd; /* the caller's to close */
     char cgroup[128]; /* its name under the instance's cgroups, "" = none */
+    bool own_user;    /* without namespaces: what has its user id and is still there ends with it */
     char scratch[64]; /* what stood in for its /tmp, "" = none */
 };
 

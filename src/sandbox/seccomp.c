@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -42,6 +43,8 @@ enum seccomp_rule {
     SECCOMP_CLONE,
     SECCOMP_FAMILY,
     SECCOMP_PAIR,
+    SECCOMP_MAP,
+    SECCOMP_MEMFD,
     SECCOMP_IOCTL_TERMINAL,
     SECCOMP_IOCTL_PAGEMAP,
     SECCOMP_FCNTL_OWN,
@@ -190,6 +193,17 @@ static void seccomp_put_pair(struct seccomp_writer *writer) {
     seccomp_return(writer, SECCOMP_RET_ALLOW);
 }
 
+/* Anonymous memory that is shared is a file to the kernel, and not the process's data. */
+static void seccomp_put_map(struct seccomp_writer *writer) {
+    if (writer->options->uncounted) {
+        seccomp_load_argument(writer, 3);
+        seccomp_put(writer, BPF_ALU | BPF_AND | BPF_K, 0, 0, MAP_TYPE | MAP_ANONYMOUS);
+        seccomp_put(writer, BPF_JMP | BPF_JEQ | BPF_K, 0, 1, MAP_SHARED | MAP_ANONYMOUS);
+        seccomp_errno(writer, ENOMEM);
+    }
+    seccomp_return(writer, SECCOMP_RET_ALLOW);
+}
+
 static void seccomp_put_prctl(struct seccomp_writer *writer) {
     SECCOMP_ALLOW_VALUES(writer, 0, PR_SET_NAME, PR_GET_NAME, PR_SET_PDEATHSIG, PR_GET_PDEATHSIG,
                          PR_SET_DUMPABLE, PR_GET_DUMPABLE, PR_CAPBSET_READ, PR_SET_NO_NEW_PRIVS,
@@ -223,6 +237,15 @@ static void seccomp_put_rule(struct seccomp_writer *writer, enum seccomp_rule ru
         break;
     case SECCOMP_PAIR:
         seccomp_put_pair(writer);
+        break;
+    case SECCOMP_MAP:
+        seccomp_put_map(writer);
+        break;
+    case SECCOMP_MEMFD:
+        if (writer->options->uncounted)
+            seccomp_errno(writer, ENOSYS);
+        else
+            seccomp_return(writer, SECCOMP_RET_ALLOW);
         break;
     case SECCOMP_IOCTL_TERMINAL:
         /* Nothing that puts words into a terminal's mouth (TIOCSTI, TIOCLINUX). */

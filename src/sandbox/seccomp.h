@@ -15,12 +15,13 @@ enum { SECCOMP_PROGRAM_MAX = 1024 };
 
 /* What a filter depends on, besides the kind of process. */
 struct seccomp_options {
-    bool confined; /* in a pid namespace of its own, or behind Landlock's wall around signals: it may send
-                      signals to what it sees. If not, to itself only */
-    bool forkless; /* nothing else limits its processes: it may not make any; threads it may */
-    bool on_host;  /* it has no root of its own: UNIX sockets would lead to those of the host, which Landlock
-                      does not guard */
-    bool network;  /* it may make IPv4 and IPv6 sockets */
+    bool confined;  /* in a pid namespace of its own, or behind Landlock's wall around signals: it may send
+                       signals to what it sees. If not, to itself only */
+    bool forkless;  /* nothing else limits its processes: it may not make any; threads it may */
+    bool on_host;   /* it has no root of its own: UNIX sockets would lead to those of the host, which Landlock
+                       does not guard */
+    bool network;   /* it may make IPv4 and IPv6 sockets */
+    bool uncounted; /* no control group counts its memory: it gets none that RLIMIT_DATA does not see */
 };
 
 /* The kernel has filters. */

@@ -61,7 +61,8 @@ enum {
     X(inotify_add_watch, PN, YES)                                                                            \
     X(inotify_rm_watch, PN, YES)                                                                             \
     /* memory, native code included */                                                                       \
-    X(mmap, ALL, YES)                                                                                        \
+    X(mmap, BPN, MAP)                                                                                        \
+    X(mmap, W, YES)                                                                                          \
     X(munmap, ALL, YES)                                                                                      \
     X(mprotect, ALL, YES)                                                                                    \
     X(madvise, ALL, YES)                                                                                     \
@@ -72,7 +73,8 @@ enum {
     X(mlock, PN, YES)                                                                                        \
     X(mlock2, PN, YES)                                                                                       \
     X(munlock, PN, YES)                                                                                      \
-    X(memfd_create, ALL, YES)                                                                                \
+    X(memfd_create, BPN, MEMFD)                                                                              \
+    X(memfd_create, W, YES)                                                                                  \
     X(membarrier, ALL, YES)                                                                                  \
     X(get_mempolicy, BPN, YES)                                                                               \
     /* time, random numbers, locks */                                                                        \

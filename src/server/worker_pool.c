@@ -137,24 +137,9 @@ static void worker_pool_on_control_close(struct peer *peer, const struct err *wh
     spawn_kill(worker->pidfd_watch.fd, SIGKILL);
 }
 
-static int worker_pool_open_log(const struct worker_pool *pool) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/worker.log", pool->config.log_dir);
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-}
-
 static int worker_pool_start_process(struct worker_slot *worker, int control_fd, struct err *err) {
     const struct worker_pool_config *config = &worker->pool->config;
-    char program[4096], memory[32];
-    snprintf(program, sizeof program, "%s/worker", config->parts_dir);
-    snprintf(memory, sizeof memory, "%lld", (long long)config->memory_max_mb);
-    char *argv[] = {"worker", "--data-dir", (char *)config->data_dir, "--memory-max-mb", memory, NULL};
-    /* Not our own stdout: a worker may outlive us, and would keep a pipe open that somebody reads to its end.
-     */
-    MEM_CLOSE_FD int log_fd = worker_pool_open_log(worker->pool);
-    struct spawn spawn = {
-        .program = program, .argv = argv, .fds = {-1, log_fd, log_fd, control_fd}, .fd_count = 4};
-    int rc = spawn_start(&spawn, &worker->pid, err);
+    int rc = worker_start(worker, control_fd, err);
     if (rc < 0)
         return rc;
     int pidfd = -1;
@@ -216,6 +201,7 @@ static uint32_t worker_pool_weight(const char *weights, uint32_t number) {
 struct worker_pool *worker_pool_new(const struct worker_pool_config *config) {
     struct worker_pool *pool = mem_zalloc(sizeof *pool);
     pool->config = *config;
+    pool->nest = NEST_CLOSED;
     pool->target = config->least;
     pool->adjust_look = (struct loop_timer){.on_timer = worker_pool_on_adjust_look, .context = pool};
     for (uint32_t i = 0; i < config->most; i++) {
@@ -251,6 +237,7 @@ void worker_pool_free(struct worker_pool *pool) {
     }
     loop_disarm(pool->config.loop, &pool->drain_look);
     loop_disarm(pool->config.loop, &pool->adjust_look);
+    nest_close(&pool->nest, pool->alive == 0);
     free(pool);
 }
 

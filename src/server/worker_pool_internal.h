@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "base/clock.h"
+#include "sandbox/nest.h"
 #include "server/worker_pool.h"
 #include "wire/page.h"
 
@@ -37,6 +38,7 @@ struct worker_pool {
     uint32_t alive;
     uint32_t target; /* workers wanted */
     struct loop_timer drain_look, adjust_look;
+    struct nest nest; /* where they run, when the machine gives namespaces */
     struct worker_slot workers[WORKER_POOL_MAX];
 };
 
@@ -45,6 +47,9 @@ struct message worker_pool_describe(const struct worker_slot *worker);
 void worker_pool_spawn(struct worker_slot *worker);
 /* Pipes that nobody took up: the other ends see them close. */
 void worker_pool_drop_offer(struct worker_slot *worker);
+
+/* worker_start.c: the worker's process; worker->pid is set. */
+int worker_start(struct worker_slot *worker, int control_fd, struct err *err);
 
 /* worker_scale.c */
 bool worker_pool_has_call(const struct worker_slot *worker);

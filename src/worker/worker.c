@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "sandbox/seal.h"
 #include "wire/frame.h"
 #include "wire/message.h"
 #include "wire/page.h"
@@ -386,12 +387,16 @@ int worker_run(const struct worker_options *options, struct err *err) {
         functions_init(&worker->functions, options->ops, worker->runtime);
         worker->functions.data_dir = options->data_dir;
         worker->functions.memory_max_mb = options->memory_max_mb;
-        result = ticker_start(&worker->ticker, worker_on_tick, worker, err);
+        result = options->sealed ? seal_files(options->data_dir, err) : 0;
+        if (result == 0)
+            result = ticker_start(&worker->ticker, worker_on_tick, worker, err);
         if (result == 0) {
             /* A woken worker must not preempt the gateway in the middle of its turn. Best effort. */
             struct sched_param none = {0};
             sched_setscheduler(0, SCHED_BATCH, &none);
-            result = worker_serve_gateways(worker, err);
+            result = options->sealed ? seal_calls(err) : 0;
+            if (result == 0)
+                result = worker_serve_gateways(worker, err);
             ticker_stop(&worker->ticker);
         }
         options->ops->close(worker->runtime);

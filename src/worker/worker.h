@@ -7,6 +7,7 @@
 #ifndef FAAS_WORKER_WORKER_H
 #define FAAS_WORKER_WORKER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -18,6 +19,7 @@ struct worker_options {
     const char *data_dir;
     uint32_t memory_max_mb;
     int control_fd;
+    bool sealed; /* gives up, before WORKER_READY, what running functions does not take (sandbox/seal.h) */
     const struct runtime_ops *ops;
 };
 

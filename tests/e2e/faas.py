@@ -190,8 +190,12 @@ class Process:
             kill(proc.pid)
         if self.popen.poll() is None:
             self.popen.wait(10)
-        wait_until(lambda: not [p for p in below if (q := read_proc(p.pid)) and q.state not in "ZX"
-                                and q.comm == p.comm], 10, "killed processes gone")  # fmt: skip
+
+        def gone():
+            orphans()  # process 1 of a pid namespace ends when the last of those in it was waited for, here by us
+            return not [p for p in below if (q := read_proc(p.pid)) and q.state not in "ZX" and q.comm == p.comm]
+
+        wait_until(gone, 10, "killed processes gone")
 
 
 # --- HTTP ------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -47,11 +48,11 @@ static uint32_t test_run(const struct sock_filter *program, size_t len, const st
             assert_true(op->k % 4 == 0 && op->k < sizeof *data);
             memcpy(&accumulator, (const char *)data + op->k, sizeof accumulator);
             continue;
+        case BPF_RET | BPF_K:
+            return op->k;
         case BPF_ALU | BPF_AND | BPF_K:
             accumulator &= op->k;
             continue;
-        case BPF_RET | BPF_K:
-            return op->k;
         case BPF_JMP | BPF_JA:
             at += op->k;
             continue;
@@ -239,6 +240,23 @@ static void sockets_are_for_the_functions_own_processes(void **state) {
     assert_int_equal(TEST_ASK(SANDBOX_WORKER, SYS_socket, AF_UNIX), SECCOMP_RET_KILL_PROCESS);
 }
 
+static void memory_that_nobody_counts_is_refused(void **state) {
+    (void)state;
+    const struct seccomp_options uncounted = {.confined = true, .uncounted = true};
+    const uint64_t shared[6] = {0, 4096, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, (uint64_t)-1},
+                   own[6] = {0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1},
+                   file[6] = {0, 4096, PROT_READ, MAP_SHARED, 3};
+    for (int kind = 0; kind < SANDBOX_WORKER; kind++) {
+        assert_int_equal(test_ask((enum sandbox_kind)kind, &uncounted, SYS_mmap, shared), TEST_ERRNO(ENOMEM));
+        assert_int_equal(test_ask((enum sandbox_kind)kind, &uncounted, SYS_mmap, own), SECCOMP_RET_ALLOW);
+        assert_int_equal(test_ask((enum sandbox_kind)kind, &uncounted, SYS_mmap, file), SECCOMP_RET_ALLOW);
+        assert_int_equal(test_ask((enum sandbox_kind)kind, &uncounted, SYS_memfd_create, NULL),
+                         TEST_ERRNO(ENOSYS));
+        assert_int_equal(TEST_ASK(kind, SYS_mmap, 0, 4096, 1, MAP_SHARED | MAP_ANONYMOUS), SECCOMP_RET_ALLOW);
+        assert_int_equal(TEST_ASK(kind, SYS_memfd_create), SECCOMP_RET_ALLOW);
+    }
+}
+
 static void signals_stay_inside(void **state) {
     (void)state;
     const struct seccomp_options open = {.confined = false};
@@ -334,6 +352,7 @@ int main(void) {
         cmocka_unit_test(a_process_may_be_made_but_no_namespace),
         cmocka_unit_test(without_anything_that_counts_no_process_is_made_but_threads),
         cmocka_unit_test(sockets_are_for_the_functions_own_processes),
+        cmocka_unit_test(memory_that_nobody_counts_is_refused),
         cmocka_unit_test(signals_stay_inside),
         cmocka_unit_test(a_worker_only_reads),
         cmocka_unit_test(arguments_are_looked_at),
