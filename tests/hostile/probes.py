@@ -24,7 +24,8 @@ class Probe:
     params: dict = field(default_factory=dict)
     calls: int = 1
     seen: str = ""  # outside of a sandbox it reports an escape: "any" by anybody, "root" by root
-    needs: str = ""  # the wall that holds it, where an ordinary user may have to do without (faas_sandbox_wall)
+    groups: bool = False  # control groups bound it, where there are some
+    needs: str = ""  # the wall without which nothing bounds it (faas_sandbox_wall)
 
     @property
     def lang(self):
@@ -90,13 +91,13 @@ PROBES = [
     Probe("python/network_interfaces", seen="any"),
     Probe("python/abstract_listen", params={"timeout_ms": 5000}),
     # --- bombs
-    bomb("python/fork_bomb", "processes", params={"processes": 16}, needs="process_group", seen="any"),
-    bomb("python/thread_bomb", "processes", params={"processes": 16}, needs="process_group", seen="any"),
+    bomb("python/fork_bomb", "processes", params={"processes": 16}, groups=True, seen="any"),
+    bomb("python/thread_bomb", "processes", params={"processes": 16}, groups=True, seen="any"),
     Probe("python/fork_tree", params={"processes": 16}, seen="any"),
     bomb("python/memory_bomb", "oom", 507, seen="any"),
-    bomb("python/memory_shared_bomb", "oom", 507, seen="any"),
-    bomb("python/memory_memfd_bomb", "oom", 507, needs="memory_group", seen="any"),
-    bomb("python/memory_children_bomb", "oom", 507, seen="any"),
+    bomb("python/memory_shared_bomb", "oom", 507, groups=True, seen="any"),
+    bomb("python/memory_memfd_bomb", "oom", 507, groups=True, needs="memory_group", seen="any"),
+    bomb("python/memory_children_bomb", "oom", 507, groups=True, seen="any"),
     Probe("python/file_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/inode_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/descriptor_bomb"),

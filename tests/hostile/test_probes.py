@@ -32,7 +32,7 @@ def tier_of(request):
 
 ROWS = [
     pytest.param(name, probe, id=f"{name}-{probe.file}", marks=pytest.mark.xdist_group(name))
-    for name in TIERS for probe in PROBES if name != "delegated" or probe.needs
+    for name in TIERS for probe in PROBES if name != "delegated" or probe.groups
 ]  # fmt: skip
 
 
