@@ -100,3 +100,35 @@ def test_a_compiler_outside_shows_the_host(name, bare_host, tmp_path):
         assert b'"the secret"' in made
     else:
         assert bare_host.canary in run.stderr or bare_host.canary.encode() in made, run.stderr
+
+
+OFF = ("python/read_host_files", "python/parent_environment", "python/kill_host", "python/ptrace", "python/io_uring", "python/tcp_host", "python/unix_sockets",
+       "python/socket_families", "python/network_interfaces", "js/read_host_files", "js/parent_environment", "js/kill_host", "js/network")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def open_tier():
+    """The product itself, with its sandbox switched off."""
+    instance = tiers.Tier("root" if os.getuid() == 0 else "user", FAAS_SANDBOX="off")
+    try:
+        yield instance.start([probe for probe in PROBES if probe.file in (*OFF, "python/udp")])
+    finally:
+        instance.host.effects = list
+        instance.close()
+
+
+@pytest.mark.xdist_group("user")
+@pytest.mark.parametrize("file", OFF)
+def test_a_sandbox_that_is_off_is_seen(open_tier, file):
+    function = faas.Function(open_tier.system, open_tier.deploys[file].result())
+    answer = function.invoke(host.payload_of(open_tier.target))
+    assert "ESCAPED" in answer.text, answer
+
+
+@pytest.mark.xdist_group("user")
+def test_a_packet_of_a_function_is_counted(open_tier):
+    open_tier.host.effects()
+    function = faas.Function(open_tier.system, open_tier.deploys["python/udp"].result())
+    before = open_tier.host.listeners["udp"].arrived()
+    assert "end" in function.invoke(host.payload_of(open_tier.target)).output
+    assert open_tier.host.listeners["udp"].arrived() > before
