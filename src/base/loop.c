@@ -11,7 +11,12 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-enum { LOOP_BATCH = 256, LOOP_HOOKS = 4 };
+enum {
+    /* Events of a turn. What a turn gathers is written at its end: few, and what is behind it starts early;
+     * many, and each write carries more. */
+    LOOP_BATCH = 32,
+    LOOP_HOOKS = 4,
+};
 
 struct loop_deferred {
     void (*release)(void *);

@@ -22,6 +22,9 @@ static void dispatch_on_turn(void *context) {
         link->dirty = false;
         link_flush(link);
     }
+    /* A wake-up spared is worth a core's time only while there is hardly anything else to do. */
+    bool spins = dispatch->in_flight > 0 && dispatch->in_flight <= DISPATCH_SPIN_CALLS;
+    loop_spin(dispatch->loop, spins ? dispatch->config.spin_us * 1000ull : 0);
 }
 
 int dispatch_new(const struct dispatch_config *config, struct dispatch **ret_dispatch, struct err *err) {

@@ -37,9 +37,10 @@ struct dispatch_config {
     struct loop *loop;       /* borrowed */
     struct storage *storage; /* borrowed */
     const char *run_dir;
-    enum policy_strategy strategy;                  /* until the balancer says otherwise */
-    uint32_t queue_ms;                              /* how long a call may wait for a worker */
-    uint32_t queue_all_max;                         /* calls that may wait in all */
+    enum policy_strategy strategy; /* until the balancer says otherwise */
+    uint32_t queue_ms;             /* how long a call may wait for a worker */
+    uint32_t queue_all_max;        /* calls that may wait in all */
+    uint32_t spin_us;              /* how long to look for an answer before sleeping; 0: not */
     uint32_t processes_per_function, processes_max; /* of Node.js and Python */
     uint16_t gateway_port;                          /* where no function may connect to */
     dispatch_on_log *on_log;

@@ -21,6 +21,7 @@ enum {
     DISPATCH_RESERVE_S = 2,         /* how long after a quick call a worker is kept free of long ones */
     DISPATCH_WARM_MAX = 32,         /* functions that a new WASM worker makes ready ahead of need */
     DISPATCH_IDLE_S = 60,           /* an idle process is given back */
+    DISPATCH_SPIN_CALLS = 2,        /* spins while so many calls or fewer are in flight */
     DISPATCH_SHORT_MS = 5,          /* a longer call closes the window of its function … */
     DISPATCH_CALM_FIRST = 16,       /* … which opens after so many shorter ones of a new function */
     DISPATCH_CALM = 256,            /* … and after so many behind a long one */

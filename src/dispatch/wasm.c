@@ -5,6 +5,22 @@
 #include "base/log.h"
 #include "dispatch/dispatch_internal.h"
 
+enum {
+    WASM_SENT = 32,      /* calls that all workers together may have in their pipes … */
+    WASM_WINDOW_MIN = 8, /* … but each at least so many */
+};
+
+/* What is in a pipe has its order: the call of a function that is called seldom waits behind all of it, and
+ * only in the gateway do functions take turns. */
+static void wasm_set_windows(struct dispatch *dispatch) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        count += dispatch->wasm[i] != NULL;
+    uint32_t window = count * LINK_WINDOW <= WASM_SENT ? LINK_WINDOW : WASM_SENT / count;
+    for (uint32_t i = 0; i < dispatch->worker_count; i++)
+        dispatch->workers[i].window = window < WASM_WINDOW_MIN ? WASM_WINDOW_MIN : window;
+}
+
 void wasm_publish(struct dispatch *dispatch, struct link *link) {
     uint32_t i = link->worker;
     if (dispatch->wasm[i] != link)
@@ -184,6 +200,7 @@ static void wasm_remove(struct dispatch *dispatch, struct link *link) {
         dispatch->workers[link->worker].in_flight = 0;
         while (dispatch->worker_count > 0 && !dispatch->wasm[dispatch->worker_count - 1])
             dispatch->worker_count--;
+        wasm_set_windows(dispatch);
         return;
     }
     if (link->prev)
@@ -309,8 +326,9 @@ void wasm_attach(struct dispatch *dispatch, const struct message *message, int *
     for (struct dispatch_function *function = dispatch->all; function; function = function->all_next)
         function->loaded_mask &= ~(1ull << number);
     uint64_t pass = dispatch->workers[number].pass;
-    dispatch->workers[number] = (struct policy_worker){
-        .usable = true, .window = LINK_WINDOW, .weight = message->weight ? message->weight : 1, .pass = pass};
+    dispatch->workers[number] =
+        (struct policy_worker){.usable = true, .weight = message->weight ? message->weight : 1, .pass = pass};
+    wasm_set_windows(dispatch);
     policy_join(dispatch->workers, dispatch->worker_count, number);
     wasm_publish(dispatch, link);
     warm_worker(dispatch, link);

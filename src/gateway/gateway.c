@@ -47,6 +47,7 @@ static int gateway_open_dispatch(struct gateway *gateway, int listen_fd, struct 
         .loop = gateway->loop,
         .storage = gateway->storage,
         .run_dir = gateway->config->run_dir,
+        .spin_us = (uint32_t)gateway->config->spin_us,
         .queue_ms = (uint32_t)gateway->config->queue_ms,
         .queue_all_max = 16384,
         .processes_per_function = (uint32_t)gateway->config->processes_per_function,
@@ -106,7 +107,6 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
                 struct err *err) {
     struct gateway *gateway = mem_zalloc(sizeof *gateway);
     gateway->loop = loop;
-    loop_spin(loop, (uint64_t)config->spin_us * 1000);
     gateway->config = config;
     gateway_of_process = gateway;
     int rc = 0;

@@ -37,10 +37,12 @@ struct runtime_ops {
     /* Makes an instance and throws it away, so that the next one finds all that it needs mapped. Nothing of
      * the function runs. Best effort. */
     void (*warm)(struct runtime_engine *runtime, struct runtime_module *module, const struct limits *limits);
-    /* Runs one call in a fresh instance. call was begun; limits->timeout_ms is call->input.deadline_ns
-     * already and only named in messages. */
+    /* Runs one call in a fresh instance, which is thrown away by the next call or by `settle`: what that
+     * costs comes after the answer. call was begun; limits->timeout_ms is call->input.deadline_ns already and
+     * only named in messages. */
     void (*call)(struct runtime_engine *runtime, struct runtime_module *module, const struct limits *limits,
                  struct wasi_call *call, struct runtime_outcome *ret_outcome);
+    void (*settle)(struct runtime_engine *runtime);
     /* Lets a running call look at its deadline, and call its on_pause. From any thread. At every tick of the
      * worker's clock. */
     void (*tick)(struct runtime_engine *runtime);

@@ -31,6 +31,7 @@ enum {
 struct runtime_engine {
     wasm_engine_t *engine;
     wasmtime_linker_t *linker; /* WASI's imports */
+    wasmtime_store_t *spent;   /* of the last call, with its instance; or NULL */
 };
 
 struct runtime_module {
@@ -111,9 +112,16 @@ static int wasm_linker_fill(wasmtime_linker_t *linker, struct err *err) {
 
 /* --- the worker: engine and modules --- */
 
+static void wasm_runtime_settle(struct runtime_engine *runtime) {
+    if (runtime->spent)
+        wasmtime_store_delete(runtime->spent);
+    runtime->spent = NULL;
+}
+
 static void wasm_runtime_close(struct runtime_engine *runtime) {
     if (!runtime)
         return;
+    wasm_runtime_settle(runtime);
     if (runtime->linker)
         wasmtime_linker_delete(runtime->linker);
     if (runtime->engine)
@@ -240,6 +248,7 @@ static void wasm_runtime_call(struct runtime_engine *runtime, struct runtime_mod
     outcome->exit_code = 0;
     outcome->started_ns = 0;
     outcome->error[0] = 0;
+    wasm_runtime_settle(runtime);
     wasmtime_store_t *store = wasmtime_store_new(runtime->engine, &run, NULL);
     wasmtime_context_t *context = wasmtime_store_context(store);
     faas_store_limiter(store, &run.limiter);
@@ -252,7 +261,7 @@ static void wasm_runtime_call(struct runtime_engine *runtime, struct runtime_mod
     if (ending.at_start)
         outcome->started_ns = outcome->ended_ns;
     wasm_run_conclude(&ending, error, trap, outcome);
-    wasmtime_store_delete(store);
+    runtime->spent = store;
 }
 
 static void wasm_runtime_warm(struct runtime_engine *runtime, struct runtime_module *module,
@@ -280,5 +289,6 @@ const struct runtime_ops wasm_engine_runtime = {
     .unload = wasm_runtime_unload,
     .warm = wasm_runtime_warm,
     .call = wasm_runtime_call,
+    .settle = wasm_runtime_settle,
     .tick = wasm_runtime_tick,
 };

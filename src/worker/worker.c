@@ -297,6 +297,7 @@ static int worker_serve(struct worker *worker, struct err *err) {
         ticker_busy(&worker->ticker);
         result = worker_drain(worker, &wanted, err);
         worker_flush(worker);
+        worker->options->ops->settle(worker->runtime);
         ticker_idle(&worker->ticker);
         if (result < 0 || worker->gone)
             break;
