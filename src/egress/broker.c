@@ -17,18 +17,19 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "egress/connector.h"
 #include "egress/gate.h"
 #include "egress/resolver.h"
 
-enum { BROKER_STACK_BYTES = 256 << 10 };
+enum { BROKER_STACK_BYTES = 256 << 10, BROKER_PAUSE_MS = 20 };
 
 struct broker {
     struct rule rule;
     struct notice notice;
     struct sockets sockets;
-    struct bucket attempts, lookups;
+    struct bucket questions, attempts, lookups;
     struct connector connector;
     struct resolver resolver;
     size_t question_bytes; /* of this kernel */
@@ -148,6 +149,11 @@ static int broker_become(uint32_t user, uint32_t group, struct err *err) {
 
 static void broker_add_thread(struct broker *broker);
 
+static void broker_slow_down(struct broker *broker) {
+    if (!bucket_take(&broker->questions))
+        nanosleep(&(struct timespec){.tv_nsec = BROKER_PAUSE_MS * (long)CLOCK_NS_PER_MS}, NULL);
+}
+
 static void *broker_serve(void *context) {
     struct broker *broker = context;
     struct seccomp_notif *question = calloc(1, broker->question_bytes);
@@ -160,6 +166,7 @@ static void *broker_serve(void *context) {
             break;
         if (atomic_fetch_sub(&broker->idle, 1) == 1)
             broker_add_thread(broker);
+        broker_slow_down(broker);
         connector_answer(&broker->connector, question);
         atomic_fetch_add(&broker->idle, 1);
     }
@@ -194,8 +201,10 @@ static void broker_wait(struct broker *broker) {
             return;
         if (watched[0].revents & (POLLHUP | POLLERR | POLLNVAL))
             return;
-        if (watched[1].revents)
-            resolver_serve(&broker->resolver);
+        if (!watched[1].revents)
+            continue;
+        broker_slow_down(broker);
+        resolver_serve(&broker->resolver);
     }
 }
 
@@ -213,6 +222,7 @@ static int broker_prepare(struct broker *broker, const struct broker_config *con
     if (broker->question_bytes < sizeof(struct seccomp_notif))
         broker->question_bytes = sizeof(struct seccomp_notif);
     notice_init(&broker->notice, config->log_fd);
+    bucket_init(&broker->questions, BROKER_QUESTIONS_PER_S, BROKER_QUESTIONS_BURST);
     bucket_init(&broker->attempts, CONNECTOR_PER_S, CONNECTOR_BURST);
     bucket_init(&broker->lookups, RESOLVER_PER_S, RESOLVER_BURST);
     struct names *names = names_new(broker->hosts_fd);

@@ -11,6 +11,9 @@
 enum {
     BROKER_POLICY_MAX = 4096,
     BROKER_THREADS_MAX = 16, /* connects that block at a time; more wait their turn */
+    /* What a process asks of us is our processor time and not its own: beyond this it waits. */
+    BROKER_QUESTIONS_PER_S = 1000,
+    BROKER_QUESTIONS_BURST = 2000,
 };
 
 struct broker_config {

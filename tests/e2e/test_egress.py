@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -327,7 +328,6 @@ def test_without_a_list_there_is_nothing(net, listen, lang):
         code = f"return await fetch('{listener.url}').then(() => 'OK', (e) => e.cause.code);"
         assert run(function, code) in NOTHING
     assert listener.accepted == 0
-    assert not net.procs("egress") or all(p.pid for p in net.procs("egress"))
 
 
 @pytest.mark.parametrize("lang", ["python", "js"])
@@ -373,7 +373,6 @@ def test_a_name_does_not_name_the_private_address_it_leads_to(net, listen):
 def test_the_gateway_is_out_of_reach_by_every_spelling(net, listen):
     port = net.address[1]
     function = deploy(net, "python", "127.0.0.0/8:*", "[::1]:*", "*.test.example:*", "*:*")
-    before = net.samples()
     spellings = ["127.0.0.1", "127.0.0.2", "127.255.255.254", "::1", "::ffff:127.0.0.1", "::ffff:7f00:1",
                  "0.0.0.0", "::", "::ffff:0.0.0.0", "localhost", "api.test.example", "six.test.example",
                  "two.test.example"]  # fmt: skip
@@ -381,7 +380,6 @@ def test_the_gateway_is_out_of_reach_by_every_spelling(net, listen):
         code = f"result = error_of(lambda: socket.create_connection(('{host}', {port}), 5).close())"
         assert run(function, code) == REFUSED, host
     wait_log(function, f"network: connect to 127.0.0.1:{port} refused: the platform's own socket")
-    assert before
     script = deploy(net, "js", "127.0.0.0/8:*", "[::1]:*", "api.test.example:*")
     for host in ("127.0.0.1", "[::ffff:127.0.0.1]", "localhost", "api.test.example"):
         code = f"return await fetch('http://{host}:{port}/healthz').then(() => 'OK', (e) => e.cause.code);"
@@ -532,6 +530,20 @@ result = [len(result) > 200, result[-1]]
     wait_log(function, "more than 100 attempts a second")
 
 
+def test_what_a_function_asks_of_its_broker_is_bounded(net, listen):
+    function = deploy(net, "python", listen().entry)
+    code = """
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+count, started = 0, time.monotonic()
+while time.monotonic() - started < 4:
+    error_of(lambda: s.sendto(b'x', ('127.0.0.1', 9)))
+    count += 1
+result = [count, time.monotonic() - started]
+"""
+    count, took_s = run(function, code)
+    assert count <= 2000 + 1100 * took_s
+
+
 def test_lines_in_the_log_are_bounded(net, listen):
     function = deploy(net, "python", listen().entry)
     code = """
@@ -638,6 +650,46 @@ def test_the_list_outlives_a_restart(start_system, listen):
     system.start()
     assert function.describe()["allow"] == [listener.entry]
     assert run(function, f"return (await fetch('{listener.url}')).status;") == 200
+
+
+def test_processes_go_on_connecting_without_the_server(start_system, listen):
+    listener = listen()
+    system = start_system()
+    function = deploy(system, "python", listener.entry)
+    code = f"result = [os.getpid(), connect(('127.0.0.1', {listener.port}))]"
+    before = run(function, code)
+    faas.kill(system.pid_of("server"))
+    assert run(function, code) == before
+    faas.wait_until(lambda: "server" in system.platform_pids(), 10, "a new server")
+    assert run(function, code)[1] == "x"
+
+
+# Installs a filter that lets system calls fail, given by their numbers, and becomes the program.
+WITHOUT = r"""
+import ctypes, os, struct, sys
+program = b"".join(struct.pack("HBBI", *i) for i in [(0x20, 0, 0, 0)] + [
+    i for number in sys.argv[1].split(",") for i in ((0x15, 0, 1, int(number)), (0x06, 0, 0, 0x50001))
+] + [(0x06, 0, 0, 0x7FFF0000)])
+code = ctypes.create_string_buffer(program)
+prog = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(code)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, prog, 0, 0) == 0
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86_64")
+@pytest.mark.parametrize("number,words", [(310, "memory of another process"), (438, "pidfd_getfd")])
+def test_a_machine_that_cannot_says_so(start_system, listen, number, words):
+    system = start_system(prefix=(sys.executable, "-c", WITHOUT, str(number)))
+    answer = system.try_deploy(PYTHON, "python", allow=listen().entry)
+    answer.assert_error(501, "not_installed", "cannot watch a function's connections", words)
+    assert run(deploy(system, "python"), "result = 1") == 1
+
+
+def test_a_machine_without_namespaces_says_so(start_system, listen):
+    system = start_system(FAAS_SANDBOX="off")
+    system.try_deploy(PYTHON, "python", allow=listen().entry).assert_error(501, "not_installed", "no network namespaces")
 
 
 @pytest.mark.parametrize("allow,words", [
