@@ -103,6 +103,13 @@ static int gateway_use_sandbox(const struct config *config, struct err *err) {
     return rc;
 }
 
+/* On the disk they stay as they were asked for: the caps may be raised again. */
+static void gateway_hold_limits(struct gateway *gateway) {
+    for (struct storage_version *at = NULL; (at = storage_next(gateway->storage, at));)
+        for (struct storage_version *version = at; version; version = version->older)
+            limits_hold(gateway->config, &version->meta.limits);
+}
+
 int gateway_new(struct loop *loop, const struct config *config, int listen_fd, struct gateway **ret_gateway,
                 struct err *err) {
     struct gateway *gateway = mem_zalloc(sizeof *gateway);
@@ -138,6 +145,7 @@ int gateway_new(struct loop *loop, const struct config *config, int listen_fd, s
         gateway_free(gateway);
         return rc;
     }
+    gateway_hold_limits(gateway);
     storage_set_release(gateway->storage, gateway_on_release);
     *ret_gateway = gateway;
     return 0;

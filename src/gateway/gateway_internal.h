@@ -81,6 +81,8 @@ void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *
 void deploy_rebuild(void *context, struct storage_version *version); /* dispatch_on_artefact */
 
 /* limits.c */
+/* None above the server's caps, which may be lower than when the function was deployed. */
+void limits_hold(const struct config *config, struct limits *limits);
 /* Those of a function that asks for none: never above the server's caps. */
 void limits_set_defaults(const struct config *config, struct limits *ret_limits);
 /* Sets those that the query names, the others stay. ERR_BAD_REQUEST names the parameter, and the cap. */

@@ -67,13 +67,16 @@ static void limits_set(const struct limits_row *row, const struct limits_cap *ca
     *limits_field(limits, row) = (uint32_t)value;
 }
 
-void limits_set_defaults(const struct config *config, struct limits *ret_limits) {
-    struct limits limits = LIMITS_DEFAULTS;
+void limits_hold(const struct config *config, struct limits *limits) {
     for (size_t i = 0; i < LIMITS_ROWS; i++) {
         struct limits_cap cap = limits_cap_of(config, &limits_rows[i]);
-        limits_set(&limits_rows[i], &cap, *limits_field(&limits, &limits_rows[i]), &limits);
+        limits_set(&limits_rows[i], &cap, *limits_field(limits, &limits_rows[i]), limits);
     }
-    *ret_limits = limits;
+}
+
+void limits_set_defaults(const struct config *config, struct limits *ret_limits) {
+    *ret_limits = LIMITS_DEFAULTS;
+    limits_hold(config, ret_limits);
 }
 
 static int limits_parse_one(const struct limits_row *row, const struct limits_cap *cap, const char *text,
@@ -159,9 +162,11 @@ static int limits_change_run(struct change *change, struct err *err) {
         rc = limits_parse(change->gateway->config, query, &meta.limits, err);
     if (rc == 0)
         rc = storage_write_meta(storage, &meta, err);
-    if (rc == 0)
-        own->limits = meta.limits;
-    return rc;
+    if (rc != 0)
+        return rc;
+    own->limits = meta.limits;
+    limits_hold(change->gateway->config, &own->limits);
+    return 0;
 }
 
 static void limits_change_apply(struct change *change) {

@@ -172,6 +172,36 @@ def test_change_during_a_deploy_of_the_function(system):
     assert vars.show(function, "A") == "1"
 
 
+def test_changes_while_the_function_is_removed_and_comes_back(system):
+    lang, source = vars.SHOW["c"]
+    for _ in range(8):
+        function = system.deploy(source, lang)
+        answers = faas.parallel(4, lambda i, f=function: vars.put(f, "env/A", "old") if i else f.delete())
+        assert answers[0].status == 204, answers
+        assert {a.status for a in answers[1:]} <= {200, 404}, answers
+        again = system.deploy(source, lang, name=function.name)
+        assert vars.show(again, "A") == "-" and vars.get_env(again) == {}
+        again.delete()
+
+
+def test_worker_that_was_told_much_goes_on(start_system):
+    """What a worker keeps of functions is bounded; it is made to forget before that, and is told again."""
+    system = start_system(FAAS_WORKERS=1, FAAS_WORKERS_MAX=1)
+    lang, source = vars.SHOW["c"]
+    function, other = system.deploy(source, lang), system.deploy(source, lang)
+    vars.set_env(other, A="other")
+    assert vars.show(other, "A") == "other"
+    worker = system.pids("worker")
+    vars.set_env(function, **{f"L{i}": "x" * 32000 for i in range(4)})
+    for i in range(1060):  # 129 MiB in all
+        assert vars.put(function, "env/N", str(i)).status == 200
+        if i % 100 == 0 or i > 1040:
+            assert vars.show(function, "N") == str(i) and vars.show(other, "A") == "other"
+        else:
+            assert function.invoke("N").status == 200
+    assert system.pids("worker") == worker
+
+
 # --- bounds -----------------------------------------------------------------------------------------------------------
 
 

@@ -85,6 +85,26 @@ def test_caps_of_the_server_are_settings(start_system):
     assert unlimited.describe()["limits"]["cpu_ms"] == 2000 and unlimited.describe()["limits"]["concurrency"] == 7
 
 
+def test_caps_that_become_lower_hold_for_what_is_there(start_system):
+    system = start_system()
+    function = system.deploy(SLEEP["python"], "python", timeout_ms=60000, memory_mb=512)
+    before = function.describe()["limits"]
+    system.stop()
+    system.env.update(CAPS, FAAS_TIMEOUT_MAX_MS=100)
+    system.start()
+    capped = {**CAPPED, "timeout_ms": 100, "payload_kb": 0}
+    assert function.describe()["limits"] == capped
+    function.invoke().assert_error(504, "timeout", "100 ms")
+    answer = patch(function, tmp_mb=3)
+    assert answer.status == 200 and answer.json["limits"] == {**capped, "tmp_mb": 3}
+    system.stop()
+    for name in CAPS:
+        system.env.pop(name)
+    system.start()  # what was asked for is not forgotten
+    assert function.describe()["limits"] == {**before, "tmp_mb": 3}
+    assert function.invoke().status == 200
+
+
 # --- changed without new code -----------------------------------------------------------------------------------------
 
 
@@ -265,6 +285,19 @@ def test_sleep_uses_no_cpu_time_and_calls_do_not_add_up(system, name):
     for _ in range(5):
         answer = function.invoke("burn 120")
         assert answer.status == 200 and "done" in answer.output, answer
+
+
+@pytest.mark.parametrize("lie", [0, 1 << 40])
+def test_cpu_limit_of_one_that_lies_about_what_it_runs(system, lie):
+    """The page says which call has started; the process may write what it likes."""
+    source = (
+        "import os, time\ndef handler(event, context):\n    end = time.monotonic() + 15\n"
+        f"    while time.monotonic() < end: os.pwrite(5, ({lie}).to_bytes(8, 'little'), 1024)\n    return 1\n"
+    )
+    function = system.deploy(source, "python", cpu_ms=400, timeout_ms=20000)
+    start = time.monotonic()
+    function.invoke().assert_error(504, "cpu")
+    assert time.monotonic() - start < 15
 
 
 def test_no_cpu_limit_without_one(system):

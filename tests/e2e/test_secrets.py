@@ -6,6 +6,7 @@ import json
 import os
 import random
 import secrets
+import subprocess
 import threading
 from pathlib import Path
 
@@ -118,6 +119,32 @@ def test_removed_with_the_function(system):
     assert not (system.data_dir / "vars" / f"{function.name}.json").exists()
     again = system.deploy(source, lang, name=function.name)
     assert vars.show(again, "TOKEN") == "-" and vars.get_secrets(again) == []
+
+
+def test_who_may_set_and_see_them_when_keys_are_asked_for(start_system):
+    system = start_system()
+
+    def key(*options):
+        argv = [faas.BIN / "minifaas", "key", "create", *options]
+        done = subprocess.run(argv, env=faas.clean_env(**system.env), capture_output=True, text=True, check=True)
+        return done.stdout.split()[-1]
+
+    system.token = admin = key("--scope", "admin")
+    function, other = system.deploy(vars.C, "c"), system.deploy(vars.C, "c")
+    vars.set_secret(function, "TOKEN", "value")
+    deploy, invoke, read = (key("--scope", scope) for scope in ("deploy", "invoke", "read"))
+    bound = key("--scope", "deploy,read", "--function", function.name)
+    for token, may_set, may_see in ((deploy, 200, 403), (invoke, 403, 403), (read, 403, 200), (admin, 200, 200),
+                                    ("", 401, 401), (bound, 200, 200)):  # fmt: skip
+        system.token = token
+        assert vars.put(function, "secrets/NEW", "x").status == may_set, token
+        assert vars.put(function, "env/NEW_ENV", "x").status == may_set, token
+        for rest in ("env", "secrets"):
+            assert system.request("GET", vars.path(function, rest)).status == may_see, token
+        assert vars.remove(function, "secrets/NEW").status == (204 if may_set == 200 else may_set)
+    system.token = bound
+    vars.put(other, "secrets/NEW", "x").assert_error(403, "forbidden")
+    assert system.request("GET", vars.path(other, "env")).status == 403
 
 
 def test_bounds(system, function):
