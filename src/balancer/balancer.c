@@ -184,7 +184,12 @@ static void balancer_on_connect(struct loop_watch *watch, uint32_t events) {
         close(fd);
         return;
     }
-    struct balancer_client *client = mem_zalloc(sizeof *client);
+    struct balancer_client *client = calloc(1, sizeof *client);
+    if (!client) {
+        log_event("no memory for a connection");
+        close(fd);
+        return;
+    }
     client->balancer = balancer;
     client->serial = ++balancer->last_serial;
     client->peer = (struct peer){.loop = balancer->loop,

@@ -82,6 +82,8 @@ static void step_send(struct step_run_state *run) {
         run->sent += (size_t)len;
     else if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    else if (errno != EPIPE) /* half a source is not to be judged; who does not read it all is */
+        step_kill(run, ERR_INTERNAL);
     if (len <= 0 || run->sent == step->input_len)
         mem_close_fd(&run->stdin_fd);
 }
@@ -92,6 +94,8 @@ static void step_receive(struct step_run_state *run) {
     ssize_t len = read(run->messages_fd, part, sizeof part);
     if (len < 0 && (errno == EAGAIN || errno == EINTR))
         return;
+    if (len < 0)
+        step_kill(run, ERR_INTERNAL);
     if (len <= 0) {
         mem_close_fd(&run->messages_fd);
         return;
@@ -157,6 +161,8 @@ static int step_judge(const struct step_run_state *run, int exit_code, bool oom,
                        BUILDER_MESSAGES_MAX >> 10);
     case ERR_DRAINING:
         return err_set(err, ERR_DRAINING, "the build was stopped");
+    case ERR_INTERNAL:
+        return err_set(err, ERR_INTERNAL, "the compiler's pipes broke");
     }
     if (exit_code == 0)
         return 0;

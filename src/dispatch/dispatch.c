@@ -78,7 +78,9 @@ uint64_t dispatch_next_id(struct dispatch *dispatch) {
 struct dispatch_function *dispatch_function_of(struct dispatch *dispatch, struct storage_version *version) {
     if (version->runtime_data)
         return version->runtime_data;
-    struct dispatch_function *function = mem_zalloc(sizeof *function);
+    struct dispatch_function *function = calloc(1, sizeof *function);
+    if (!function)
+        return NULL;
     function->version = version;
     function->calm = DISPATCH_CALM_FIRST;
     function->all_next = dispatch->all;
@@ -112,7 +114,7 @@ bool dispatch_may_run(const struct dispatch_function *function) {
 /* ---- queue ---- */
 
 static void dispatch_push(struct dispatch *dispatch, struct call *call, bool front) {
-    struct dispatch_function *function = dispatch_function_of(dispatch, call->version);
+    struct dispatch_function *function = call->version->runtime_data;
     call->next = call->prev = NULL;
     if (!function->queue_head) {
         function->queue_head = function->queue_tail = call;
@@ -181,6 +183,12 @@ void dispatch_requeue(struct dispatch *dispatch, struct call *call) {
 
 void dispatch_submit(struct dispatch *dispatch, struct call *call) {
     struct dispatch_function *function = dispatch_function_of(dispatch, call->version);
+    if (!function) {
+        struct call_answer answer = {.code = ERR_UNAVAILABLE, .error = "no memory for a call"};
+        call_move(call, CALL_ANSWERED);
+        call->on_answer(call, &answer);
+        return;
+    }
     storage_ref(call->version);
     call->admitted_ns = loop_now_ns(dispatch->loop);
     if (dispatch->draining) {
@@ -521,5 +529,6 @@ bool dispatch_is_ready(const struct dispatch *dispatch) {
 
 void dispatch_count(struct storage_version *version, int status, int code) {
     struct dispatch_function *function = version->runtime_data;
-    stats_count(&function->stats, status, code);
+    if (function)
+        stats_count(&function->stats, status, code);
 }

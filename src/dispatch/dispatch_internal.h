@@ -117,6 +117,7 @@ struct dispatch {
 };
 
 /* dispatch.c */
+/* NULL: no memory. */
 struct dispatch_function *dispatch_function_of(struct dispatch *dispatch, struct storage_version *version);
 bool dispatch_may_run(const struct dispatch_function *function);
 /* The one end of a call. */

@@ -62,7 +62,8 @@ void dispatch_adopt(struct dispatch *dispatch, const struct message *message, in
     struct storage_version *version = NULL;
     if (sscanf(message->text, "%96s %" SCNu64 " %" SCNu64, id, &sent, &received) == 3)
         version = storage_find(dispatch->config.storage, id, strlen(id));
-    if (!version || !version->current || !peers_claim_process(dispatch, message)) {
+    struct dispatch_function *function = version ? dispatch_function_of(dispatch, version) : NULL;
+    if (!function || !version->current || !peers_claim_process(dispatch, message)) {
         link_close(link); /* it ends by itself */
         return;
     }
@@ -71,7 +72,7 @@ void dispatch_adopt(struct dispatch *dispatch, const struct message *message, in
     link->received = received;
     link->loaded = message->status != 0;
     link->fresh = sent == 0;
-    processes_enlist(dispatch, link, dispatch_function_of(dispatch, version));
+    processes_enlist(dispatch, link, function);
     sweep_arm(dispatch);
     if (link->function->queue_head)
         processes_pump(dispatch, link->function);

@@ -228,7 +228,13 @@ int link_open(struct loop *loop, const struct link_handlers *handlers, const str
               int *fds, struct link **ret_link, struct err *err) {
     bool process = message->type == MESSAGE_SERVER_PROCESS;
     MEM_CLOSE_FD int page_fd = fds[2];
-    struct link *link = mem_zalloc(sizeof *link);
+    struct link *link = calloc(1, sizeof *link);
+    if (!link) {
+        for (int i = 0; i < (process ? 7 : 4); i++)
+            if (i != 2)
+                close(fds[i]);
+        return err_set(err, ERR_UNAVAILABLE, "no memory for a worker's pipes");
+    }
     link->loop = loop;
     link->handlers = handlers;
     link->runtime = message->runtime < RUNTIME_COUNT ? (enum runtime)message->runtime : RUNTIME_WASM;

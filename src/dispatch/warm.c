@@ -3,8 +3,9 @@
 #include "dispatch/dispatch_internal.h"
 
 static void warm_function(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
-    if (!version->vars || !version->vars->problem)
-        wasm_load(dispatch, link, dispatch_function_of(dispatch, version), true);
+    struct dispatch_function *function = dispatch_function_of(dispatch, version);
+    if (function && (!version->vars || !version->vars->problem))
+        wasm_load(dispatch, link, function, true);
 }
 
 void dispatch_warm(struct dispatch *dispatch, struct storage_version *version) {

@@ -71,6 +71,8 @@ static int build_take_failure(struct build *build, const json_t *root, struct er
 static int build_take_result(struct build *build, struct err *err) {
     if (build->timed_out)
         return err_set(err, ERR_BUILD_TIMEOUT, "the build ran out of time");
+    if (build->cut)
+        return err_set(err, ERR_INTERNAL, "the builder's pipes broke");
     json_error_t where;
     json_t *root = json_loadb((const char *)build->output.data, build->output.len, JSON_ALLOW_NUL, &where);
     int rc;
@@ -144,6 +146,7 @@ static void build_on_output(struct loop_watch *watch, uint32_t events) {
         build->output.len += (size_t)got;
     if (got > 0 && build->output.len < BUILD_OUTPUT_MAX)
         return;
+    build->cut |= got < 0;
     build_close(build, watch, &build->stdout_fd);
     build->closed = true;
     build_maybe_end(build);
@@ -153,10 +156,12 @@ static void build_on_input(struct loop_watch *watch, uint32_t events) {
     struct build *build = watch->context;
     while (!(events & EPOLLERR) && build->sent < build->source.len) {
         ssize_t done = write(watch->fd, build->source.data + build->sent, build->source.len - build->sent);
-        if (done < 0 && errno == EAGAIN)
+        if (done < 0 && (errno == EAGAIN || errno == EINTR))
             return;
-        if (done < 0)
+        if (done < 0) {
+            build->cut = errno != EPIPE; /* a builder that has seen enough says why */
             break;
+        }
         build->sent += (size_t)done;
     }
     build_close(build, watch, &build->stdin_fd);
@@ -169,6 +174,24 @@ static void build_on_timeout(struct loop_timer *timer) {
     loop_arm(build->gateway->loop, timer, 2 * CLOCK_NS_PER_S);
 }
 
+/* The first that fails is the error: a builder with another's stdin would build something else. */
+static int build_spawn_prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attributes,
+                               int stdin_fd, int stdout_fd) {
+    sigset_t none, all;
+    sigemptyset(&none);
+    sigfillset(&all);
+    int failure = posix_spawn_file_actions_adddup2(actions, stdin_fd, 0);
+    if (!failure)
+        failure = posix_spawn_file_actions_adddup2(actions, stdout_fd, 1);
+    if (!failure)
+        failure = posix_spawnattr_setsigmask(attributes, &none);
+    if (!failure)
+        failure = posix_spawnattr_setsigdefault(attributes, &all);
+    if (!failure)
+        failure = posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    return failure;
+}
+
 static int build_spawn_process(struct build *build, int stdin_fd, int stdout_fd, struct err *err) {
     char program[1200];
     snprintf(program, sizeof program, "%s/builder", build->gateway->parts_dir);
@@ -177,17 +200,11 @@ static int build_spawn_process(struct build *build, int stdin_fd, int stdout_fd,
         argv[i + 1] = (char *)(uintptr_t)build->args[i];
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, stdin_fd, 0);
-    posix_spawn_file_actions_adddup2(&actions, stdout_fd, 1);
     posix_spawnattr_init(&attributes);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int failure = posix_spawn(&build->pid, program, &actions, &attributes, argv, environ);
+    int failure = build_spawn_prepare(&actions, &attributes, stdin_fd, stdout_fd);
+    if (!failure)
+        failure = posix_spawn(&build->pid, program, &actions, &attributes, argv, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     if (failure) {

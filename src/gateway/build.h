@@ -38,6 +38,7 @@ struct build {
     struct buf output;
     char *error_text;
     bool exited, closed, timed_out, cancelled;
+    bool cut; /* the source, or the result, did not come through whole */
 };
 
 /* ERR_UNAVAILABLE when too many wait already. */

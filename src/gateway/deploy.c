@@ -122,8 +122,13 @@ static int deploy_parse(struct gateway *gateway, const struct http_request *http
 
 /* ---- the end of a deploy ---- */
 
+/* NULL: no memory, and conn has been answered. */
 static struct deploy *deploy_new(struct gateway *gateway, struct http_conn *conn) {
-    struct deploy *deploy = mem_zalloc(sizeof *deploy);
+    struct deploy *deploy = calloc(1, sizeof *deploy);
+    if (!deploy && conn)
+        respond_error(gateway, conn, ERR_UNAVAILABLE, "no memory for a deploy");
+    if (!deploy)
+        return NULL;
     deploy->gateway = gateway;
     deploy->conn = conn;
     gateway->writes++;
@@ -231,6 +236,8 @@ void deploy_route(struct gateway *gateway, struct http_conn *conn, struct http_r
         return;
     }
     struct deploy *deploy = deploy_new(gateway, conn);
+    if (!deploy)
+        return;
     int rc = deploy_parse(gateway, http, update, &deploy->meta, &err);
     if (rc != 0) {
         respond_err(gateway, conn, &err);
@@ -287,6 +294,8 @@ void deploy_delete(struct gateway *gateway, struct http_conn *conn, const char *
         return;
     }
     struct deploy *deploy = deploy_new(gateway, conn);
+    if (!deploy)
+        return;
     if (storage_reserve(gateway->storage, name, true, &deploy->meta, &err) != 0) {
         respond_err(gateway, conn, &err);
         deploy_free(deploy);
@@ -351,6 +360,10 @@ void deploy_rebuild(void *context, struct storage_version *version) {
     if (takeover_is_under_way(gateway))
         return;
     struct deploy *deploy = deploy_new(gateway, NULL);
+    if (!deploy) {
+        dispatch_rebuilt(gateway->dispatch, version, false);
+        return;
+    }
     deploy->meta = version->meta;
     deploy->version = version;
     storage_ref(version);

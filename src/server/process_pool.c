@@ -288,7 +288,9 @@ static int process_pool_start_watched(struct process *process, const struct mess
 /* A spare of the start's runtime and limits. policy_fd >= 0: with a network, as far as that says. */
 static int process_pool_boot(struct process_pool *pool, const struct message *start, int policy_fd,
                              struct process **ret_process, struct err *err) {
-    struct process *process = mem_zalloc(sizeof *process);
+    struct process *process = calloc(1, sizeof *process);
+    if (!process)
+        return err_set(err, ERR_UNAVAILABLE, "no memory for a process");
     process->pool = pool;
     process->runtime = (enum runtime)start->runtime;
     process->spare = true;

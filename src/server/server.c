@@ -133,7 +133,12 @@ static void server_on_connect(struct loop_watch *watch, uint32_t events) {
         close(fd);
         return;
     }
-    struct server_client *client = mem_zalloc(sizeof *client);
+    struct server_client *client = calloc(1, sizeof *client);
+    if (!client) {
+        log_event("no memory for a connection");
+        close(fd);
+        return;
+    }
     client->server = server;
     client->serial = ++server->last_serial;
     client->peer = (struct peer){.loop = server->loop,
