@@ -23,6 +23,7 @@ static const char *answer_code(int code) {
     case ERR_BUILD_OOM:
     case ERR_BUILD_OUTPUT:
     case ERR_NOT_INSTALLED:
+    case ERR_STORAGE_FULL:
     case ERR_BAD_REQUEST:
         return err_cause(code);
     default:

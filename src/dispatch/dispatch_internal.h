@@ -17,6 +17,9 @@ enum {
         3, /* a call whose worker died before it started it is sent again, this often at most */
     DISPATCH_GRACE_MS = 500, /* a WASM worker stops its calls itself; killed this long after the deadline */
     DISPATCH_LOAD_GRACE_MS = 2000,
+    DISPATCH_STALL_MS = 50,  /* a WASM worker that starts nothing for so long keeps one call, to show … */
+    DISPATCH_DEAD_MS = 2000, /* … whether it lives: after this it is killed, and no call is lost */
+    DISPATCH_STRATEGY_MS = 2000,    /* how long a change of the strategy waits for the load balancer */
     DISPATCH_VERDICT_MS = 300,      /* how long an ended process waits for the server to say why */
     DISPATCH_RESERVE_S = 2,         /* how long after a quick call a worker is kept free of long ones */
     DISPATCH_WARM_MAX = 32,         /* functions that a new WASM worker makes ready ahead of need */
@@ -112,6 +115,8 @@ struct dispatch {
     enum policy_strategy strategy;
     dispatch_on_strategy *on_strategy; /* the one change under way */
     void *strategy_context;
+    uint32_t strategy_request;
+    struct loop_timer strategy_timer;
     uint32_t seen_generation[TABLE_WORKERS]; /* to count restarts */
     struct dispatch_totals totals;
 };

@@ -80,7 +80,7 @@ struct link {
     int kill_code; /* enum err_code that its running call is answered with, since we killed it; 0 = we did not
                     */
     int gone_code; /* what the server said of its end; 0 = nothing yet */
-    uint64_t since_ns; /* process: when it was loaded or answered last; exited: when it ended */
+    uint64_t since_ns; /* when it was loaded or answered last, or had nothing before; exited: when it ended */
     uint64_t sent;     /* process: calls that were sent to it */
     uint64_t withdrawn, withdrawn_ns; /* process: what was written to its page, and when; 0 = taken back */
     uint32_t server;                  /* process: number of the connection that brought it */

@@ -295,8 +295,15 @@ bool peers_claim_process(struct dispatch *dispatch, const struct message *proces
 static void peers_strategy_done(struct dispatch *dispatch, const struct err *err) {
     dispatch_on_strategy *on_strategy = dispatch->on_strategy;
     dispatch->on_strategy = NULL;
+    loop_disarm(dispatch->loop, &dispatch->strategy_timer);
     if (on_strategy)
         on_strategy(dispatch->strategy_context, err);
+}
+
+static void peers_on_strategy_late(struct loop_timer *timer) {
+    struct err err;
+    err_set(&err, ERR_UNAVAILABLE, "the load balancer does not answer");
+    peers_strategy_done(timer->context, &err);
 }
 
 static void peers_balancer_lost(struct dispatch *dispatch) {
@@ -311,8 +318,10 @@ static void peers_balancer_lost(struct dispatch *dispatch) {
 }
 
 static int peers_send_strategy(struct dispatch *dispatch, struct err *err) {
-    struct message message = {
-        .type = MESSAGE_LB_STRATEGY, .format = MESSAGE_FORMAT, .role = MESSAGE_ROLE_GATEWAY};
+    struct message message = {.type = MESSAGE_LB_STRATEGY,
+                              .format = MESSAGE_FORMAT,
+                              .role = MESSAGE_ROLE_GATEWAY,
+                              .request = ++dispatch->strategy_request};
     snprintf(message.text, sizeof message.text, "%s", policy_strategy_name(dispatch->strategy));
     return message_send(dispatch->balancer_fd, &message, NULL, 0, err);
 }
@@ -344,7 +353,7 @@ static void peers_on_balancer(struct loop_watch *watch, uint32_t events) {
             peers_take_table(dispatch, fds[0]);
         for (int i = 0; i < fd_count; i++)
             close(fds[i]);
-        if (message.type == MESSAGE_LB_STRATEGY_SET) {
+        if (message.type == MESSAGE_LB_STRATEGY_SET && message.request == dispatch->strategy_request) {
             err_set(&err, message.code == ERR_OK ? ERR_OK : ERR_BAD_REQUEST, "%s", message.text);
             peers_strategy_done(dispatch, &err);
         }
@@ -388,6 +397,7 @@ void dispatch_set_strategy(struct dispatch *dispatch, enum policy_strategy strat
     dispatch->strategy_chosen = true;
     dispatch->on_strategy = on_strategy;
     dispatch->strategy_context = context;
+    loop_arm(dispatch->loop, &dispatch->strategy_timer, DISPATCH_STRATEGY_MS * CLOCK_NS_PER_MS);
     if (peers_send_strategy(dispatch, &err) != 0)
         peers_strategy_done(dispatch, &err);
 }
@@ -405,6 +415,7 @@ static void peers_on_reconnect(struct loop_timer *timer) {
 
 void peers_start(struct dispatch *dispatch) {
     dispatch->reconnect = (struct loop_timer){.on_timer = peers_on_reconnect, .context = dispatch};
+    dispatch->strategy_timer = (struct loop_timer){.on_timer = peers_on_strategy_late, .context = dispatch};
     dispatch->settle = (struct loop_timer){.on_timer = peers_on_settle, .context = dispatch};
     peers_on_reconnect(&dispatch->reconnect);
 }
@@ -412,6 +423,7 @@ void peers_start(struct dispatch *dispatch) {
 void peers_stop(struct dispatch *dispatch) {
     loop_disarm(dispatch->loop, &dispatch->reconnect);
     loop_disarm(dispatch->loop, &dispatch->settle);
+    loop_disarm(dispatch->loop, &dispatch->strategy_timer);
     loop_unwatch(dispatch->loop, &dispatch->server_watch);
     loop_unwatch(dispatch->loop, &dispatch->balancer_watch);
     while (dispatch->formers)

@@ -94,6 +94,8 @@ void wasm_load(struct dispatch *dispatch, struct link *link, struct dispatch_fun
 
 static void wasm_send(struct dispatch *dispatch, struct link *link, struct call *call) {
     struct dispatch_function *function = call->version->runtime_data;
+    if (link->in_flight == 0)
+        link->since_ns = loop_now_ns(dispatch->loop);
     dispatch_mark_sent(dispatch, link, call);
     wasm_load(dispatch, link, function, false);
     dispatch_send_call(link, call, call->body);
@@ -172,13 +174,14 @@ void wasm_pump(struct dispatch *dispatch) {
 /* ---- workers come and go ---- */
 
 /* Takes back every call that the worker has not started; those that it had, it keeps. `of`: only calls of
- * that function, or NULL. */
-static void wasm_withdraw(struct dispatch *dispatch, struct link *link, const struct dispatch_function *of) {
+ * that function, or NULL; not `kept`. */
+static void wasm_withdraw(struct dispatch *dispatch, struct link *link, const struct dispatch_function *of,
+                          const struct call *kept) {
     struct call *taken[LINK_WINDOW];
     unsigned count = 0;
     for (unsigned slot = 0; slot < LINK_WINDOW; slot++) {
         struct call *call = link->slots[slot];
-        if (!call || (of && call->version != of->version) ||
+        if (!call || call == kept || (of && call->version != of->version) ||
             !page_move(link->page, slot, call->id, PAGE_SENT, PAGE_WITHDRAWN))
             continue;
         unsigned at = count++;
@@ -227,7 +230,7 @@ void wasm_retire(struct dispatch *dispatch, struct link *link) {
     if (dispatch->retiring)
         dispatch->retiring->prev = link;
     dispatch->retiring = link;
-    wasm_withdraw(dispatch, link, NULL);
+    wasm_withdraw(dispatch, link, NULL, NULL);
     if (link->in_flight == 0)
         wasm_close(dispatch, link);
 }
@@ -246,7 +249,7 @@ void wasm_unload(struct dispatch *dispatch, struct dispatch_function *function) 
 void wasm_renew(struct dispatch *dispatch, struct dispatch_function *function) {
     for (uint32_t i = 0; i < dispatch->worker_count; i++)
         if (dispatch->wasm[i] && (function->loaded_mask >> i & 1))
-            wasm_withdraw(dispatch, dispatch->wasm[i], function);
+            wasm_withdraw(dispatch, dispatch->wasm[i], function, NULL);
     wasm_unload(dispatch, function);
 }
 
@@ -260,7 +263,7 @@ void wasm_retire_orphans(struct dispatch *dispatch) {
 static void wasm_on_end(struct link *link, const struct err *err) {
     struct dispatch *dispatch = link->owner;
     link_kill(link); /* it may only have broken its framing */
-    wasm_withdraw(dispatch, link, NULL);
+    wasm_withdraw(dispatch, link, NULL, NULL);
     int code = link->kill_code ? link->kill_code : err->code == ERR_BAD_ANSWER ? ERR_BAD_ANSWER : ERR_CRASH;
     const char *error =
         code == ERR_TIMEOUT ? "the function ran out of time" : "the worker died during the call";
@@ -284,6 +287,7 @@ void wasm_close_all(struct dispatch *dispatch) {
 
 void wasm_after_answer(struct dispatch *dispatch, struct link *link) {
     dispatch->totals.worker_calls[link->worker]++;
+    link->since_ns = loop_now_ns(dispatch->loop);
     link->busy = false;
     wasm_publish(dispatch, link);
     if (link->retiring && link->in_flight == 0)
@@ -348,6 +352,28 @@ void wasm_refresh_weights(struct dispatch *dispatch) {
 
 /* ---- deadlines, and calls that are stuck behind a long one ---- */
 
+/* A worker that has calls and starts none is stopped, or starved of CPU. All but one go elsewhere; that one
+ * shows whether it goes on. If not, it goes elsewhere too, and the worker is replaced. */
+static void wasm_on_stall(struct dispatch *dispatch, struct link *link, uint64_t waited_ns) {
+    if (waited_ns > DISPATCH_DEAD_MS * CLOCK_NS_PER_MS) {
+        log_event("worker %u (pid %d) has calls and starts none: killed", link->worker, link->pid);
+        wasm_withdraw(dispatch, link, NULL, NULL);
+        link->kill_code = ERR_CRASH;
+        dispatch->totals.killed++;
+        link_kill(link);
+        return;
+    }
+    if (waited_ns < DISPATCH_STALL_MS * CLOCK_NS_PER_MS || link->busy)
+        return;
+    const struct call *kept = NULL; /* the one that has waited least */
+    for (unsigned slot = 0; slot < LINK_WINDOW; slot++)
+        if (link->slots[slot] && (!kept || link->slots[slot]->id > kept->id))
+            kept = link->slots[slot];
+    link->busy = true;
+    wasm_publish(dispatch, link);
+    wasm_withdraw(dispatch, link, NULL, kept);
+}
+
 static void wasm_sweep_link(struct dispatch *dispatch, struct link *link, uint64_t now_ns) {
     bool running = false;
     for (unsigned slot = 0; slot < LINK_WINDOW; slot++) {
@@ -367,11 +393,15 @@ static void wasm_sweep_link(struct dispatch *dispatch, struct link *link, uint64
             link_kill(link);
         }
     }
+    if (running)
+        link->since_ns = now_ns;
+    else if (link->in_flight > 0 && !link->kill_code)
+        wasm_on_stall(dispatch, link, now_ns - link->since_ns);
     if (!running || link->busy)
         return;
     link->busy = true;
     wasm_publish(dispatch, link);
-    wasm_withdraw(dispatch, link, NULL);
+    wasm_withdraw(dispatch, link, NULL, NULL);
 }
 
 void wasm_sweep(struct dispatch *dispatch, uint64_t now_ns) {

@@ -56,9 +56,13 @@ static int build_take_failure(struct build *build, const json_t *root, struct er
     static const struct {
         const char *name;
         enum err_code code;
-    } codes[] = {
-        {"compile", ERR_COMPILE},     {"timeout", ERR_BUILD_TIMEOUT},       {"oom", ERR_BUILD_OOM},
-        {"output", ERR_BUILD_OUTPUT}, {"not_installed", ERR_NOT_INSTALLED}, {"bad_request", ERR_BAD_REQUEST}};
+    } codes[] = {{"compile", ERR_COMPILE},
+                 {"timeout", ERR_BUILD_TIMEOUT},
+                 {"oom", ERR_BUILD_OOM},
+                 {"output", ERR_BUILD_OUTPUT},
+                 {"not_installed", ERR_NOT_INSTALLED},
+                 {"bad_request", ERR_BAD_REQUEST},
+                 {"storage_full", ERR_STORAGE_FULL}};
     const char *code = json_string_value(json_object_get(root, "code"));
     const char *text = json_string_value(json_object_get(root, "error"));
     build->error_text = strdup(text ? text : "the build failed");

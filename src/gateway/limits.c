@@ -209,11 +209,18 @@ void limits_patch(struct gateway *gateway, struct http_conn *conn, struct http_r
         respond_err(gateway, conn, &err);
         return;
     }
-    struct limits_change *own = mem_zalloc(sizeof *own);
+    struct limits_change *own = calloc(1, sizeof *own);
+    char *query_copy = calloc(1, http->query.len + 1);
+    if (!own || !query_copy) {
+        free(own);
+        free(query_copy);
+        respond_error(gateway, conn, ERR_UNAVAILABLE, "no memory for a change");
+        return;
+    }
     own->change = (struct change){.kind = &kind, .gateway = gateway, .conn = conn};
     own->version = version;
     storage_ref(version);
-    own->query = mem_zalloc(http->query.len + 1);
+    own->query = query_copy;
     if (http->query.len)
         memcpy(own->query, http->query.data, http->query.len);
     change_start(&own->change);

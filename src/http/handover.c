@@ -2,6 +2,7 @@
  * as the bytes of requests, so that the other side has nothing to know of ours. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -46,6 +47,8 @@ bool http_conn_hand_over(struct http_conn *conn) {
     bool gone =
         !bytes.failed && server->on_hand_over(server->config.context, conn->watch.fd,
                                               (struct http_slice){(const char *)bytes.data, bytes.len});
+    if (bytes.data)
+        explicit_bzero(bytes.data, bytes.len); /* it may be a secret */
     buf_fini(&bytes);
     if (gone)
         http_conn_close(conn); /* our descriptor of it: the connection lives on */

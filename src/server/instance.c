@@ -58,11 +58,21 @@ int instance_lock(const char *run_dir, int *ret_fd, struct err *err) {
     return 0;
 }
 
-int instance_check_sockets(const char *run_dir, struct err *err) {
-    static const char *const names[] = {"faas_lb.sock", "faas_server.sock"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+static const char *const instance_sockets[] = {"faas_lb.sock", "faas_server.sock", "faas_gateway.sock"};
+enum { INSTANCE_SOCKETS = sizeof instance_sockets / sizeof *instance_sockets };
+
+void instance_remove_sockets(const char *run_dir) {
+    for (size_t i = 0; i < INSTANCE_SOCKETS; i++) {
         char path[4096];
-        snprintf(path, sizeof path, "%s/%s", run_dir, names[i]);
+        snprintf(path, sizeof path, "%s/%s", run_dir, instance_sockets[i]);
+        message_unlisten(path);
+    }
+}
+
+int instance_check_sockets(const char *run_dir, struct err *err) {
+    for (size_t i = 0; i < INSTANCE_SOCKETS; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", run_dir, instance_sockets[i]);
         MEM_CLOSE_FD int fd = -1;
         int rc = message_connect(path, &fd, err);
         if (rc == -ERR_BAD_REQUEST)

@@ -12,6 +12,8 @@ int instance_check_dirs(const struct config *config, struct err *err);
 int instance_lock(const char *run_dir, int *ret_fd, struct err *err);
 /* ERR_CONFLICT when a part listens in the run directory. */
 int instance_check_sockets(const char *run_dir, struct err *err);
+/* Removes the sockets of parts that did not get to do it themselves. */
+void instance_remove_sockets(const char *run_dir);
 /* Sends SIGKILL to every child of this process. */
 void instance_kill_children(void);
 

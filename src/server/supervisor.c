@@ -270,6 +270,7 @@ int supervisor_run(const struct config *config, const char *parts_dir, struct er
         for (int i = 0; i < SUPERVISOR_PARTS; i++)
             supervisor_spawn(&supervisor->parts[i]);
         rc = loop_run(supervisor->loop, err);
+        instance_remove_sockets(config->run_dir);
         log_event("stopped");
     }
     control_free(supervisor->control);
