@@ -30,6 +30,10 @@ e2e() { # directory of the executables
     echo 'again, alone:'
     "${run[@]}" -p no:xdist --last-failed --last-failed-no-failures none
 }
+faults() { # about two minutes; FAULTS_SWEEP=1 tries every call, which takes an hour
+    MINIFAAS_BIN="$root/build/bin" PYTHONDONTWRITEBYTECODE=1 "$venv_dir/bin/pytest" -q -o cache_dir="$scratch/pytest-faults" \
+        -n 2 --dist loadgroup -rs tests/faults
+}
 hostile() { # about three minutes
     MINIFAAS_BIN="$root/build/bin" PYTHONDONTWRITEBYTECODE=1 "$venv_dir/bin/pytest" -q -o cache_dir="$scratch/pytest-hostile" \
         -n 2 --dist loadgroup -rs tests/hostile
@@ -60,6 +64,7 @@ stage 'no warnings: gcc' quiet_make BUILD=build/gcc CC=gcc WERROR=1 all tests
 stage 'no warnings: clang' quiet_make BUILD=build/clang CC=clang WERROR=1 all tests
 stage 'unit tests' quiet_make test-unit
 stage 'end to end' e2e build/bin
+stage 'faults' faults
 stage 'hostile functions' hostile
 stage 'sanitizers: build' quiet_make sanitize
 stage 'sanitizers: unit tests' make --no-print-directory MODE=asan test-unit

@@ -17,7 +17,7 @@ import faas
 import faults
 
 SWEEP = "FAULTS_SWEEP" in os.environ
-MOST = 400 if SWEEP else 6
+MOST = 400 if SWEEP else 4
 ECHO_PY = "def handler(event, context):\n    return event\n"
 
 CALLS = {
