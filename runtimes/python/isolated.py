@@ -101,11 +101,12 @@ def end_all(spared):
 
 
 def make_file():
-    """For answers, without a name. Memory is not to be had where nothing counts it: then it lies in /tmp, and counts there."""
+    """For answers, without a name. Memory is not to be had where nothing counts it: then it lies in /tmp (or what stands in for
+    it), and counts there."""
     try:
         return os.memfd_create("answer", os.MFD_CLOEXEC)
     except OSError:
-        return os.open(TMP, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return os.open(os.environ.get("TMPDIR", TMP), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
 
 PR_SET_DUMPABLE = 4

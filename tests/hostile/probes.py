@@ -25,7 +25,7 @@ class Probe:
     calls: int = 1
     seen: str = ""  # outside of a sandbox it reports an escape: "any" by anybody, "root" by root
     groups: bool = False  # control groups bound it, where there are some
-    needs: str = ""  # the wall without which nothing bounds it (faas_sandbox_wall)
+    without: tuple = ()  # status and cause where there are none: what nothing could count is refused
 
     @property
     def lang(self):
@@ -95,8 +95,8 @@ PROBES = [
     bomb("python/thread_bomb", "processes", params={"processes": 16}, groups=True, seen="any"),
     Probe("python/fork_tree", params={"processes": 16}, seen="any"),
     bomb("python/memory_bomb", "oom", 507, seen="any"),
-    bomb("python/memory_shared_bomb", "oom", 507, groups=True, seen="any"),
-    bomb("python/memory_memfd_bomb", "oom", 507, groups=True, needs="memory_group", seen="any"),
+    bomb("python/memory_shared_bomb", "oom", 507, groups=True, without=(500, "exit"), seen="any"),
+    bomb("python/memory_memfd_bomb", "oom", 507, groups=True, without=(500, "exit"), seen="any"),
     bomb("python/memory_children_bomb", "oom", 507, groups=True, seen="any"),
     Probe("python/file_bomb", params={"tmp_mb": 8}, seen="any"),
     Probe("python/inode_bomb", params={"tmp_mb": 8}, seen="any"),

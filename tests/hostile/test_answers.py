@@ -161,9 +161,12 @@ def handler(event, context):
         server.bind("\0meet-" + event["name"])
         server.listen()
         server.settimeout(3)
-        others = socket.socket()
-        others.bind(("127.0.0.1", 4711))
-        others.listen()
+        try:
+            others = socket.socket()
+            others.bind(("127.0.0.1", 4711))
+            others.listen()
+        except OSError:
+            pass
         try:
             server.accept()
             return "met"

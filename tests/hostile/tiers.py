@@ -118,7 +118,7 @@ class Tier:
         return self
 
     def has(self, wall):
-        return not wall or self.system.metric("faas_sandbox_wall", wall=wall) == 1
+        return self.system.metric("faas_sandbox_wall", wall=wall) == 1
 
     def deploy(self, probe):
         name = "h-" + probe.file.replace("/", "-").replace("_", "-")
