@@ -245,9 +245,11 @@ int broker_run(const struct broker_config *config, struct err *err) {
     uint32_t user, group;
     int rc = broker_receive_gate(config->channel_fd, fds, &user, &group, err);
     close(config->channel_fd);
+    /* 0: the process never got as far as its program. */
     if (rc <= 0)
-        return rc;                                      /* 0: the process never got as far as its program */
-    struct broker *broker = mem_zalloc(sizeof *broker); /* its threads use it until the end */
+        return rc;
+    /* Its threads use it until the end of the program. */
+    struct broker *broker = mem_zalloc(sizeof *broker);
     /* The file need not be for everybody. */
     broker->hosts_fd = *config->hosts_path ? open(config->hosts_path, O_RDONLY | O_CLOEXEC) : -1;
     if (*config->hosts_path && broker->hosts_fd < 0)

@@ -201,10 +201,7 @@ static int connector_connect_datagram(const struct connector *connector,
     return EACCES;
 }
 
-static int connector_connect_socket(const struct connector *connector, struct connector_attempt *attempt,
-                                    int family) {
-    if (attempt->socket.family != family)
-        return EAFNOSUPPORT;
+static int connector_connect_socket(const struct connector *connector, struct connector_attempt *attempt) {
     bool tcp = attempt->socket.protocol == IPPROTO_TCP || attempt->socket.protocol == IPPROTO_MPTCP;
     if (attempt->socket.type == SOCK_STREAM && tcp)
         return connector_connect_stream(connector, attempt);
@@ -222,6 +219,17 @@ static int connector_refuse_unix(const struct connector *connector, const struct
         return ENOENT;
     notice_write(connector->notice, "connect to a UNIX socket refused: only TCP");
     return EACCES;
+}
+
+static int connector_connect_to(const struct connector *connector, struct connector_attempt *attempt,
+                                const struct sockaddr_storage *wanted, socklen_t len) {
+    if (wanted->ss_family == AF_UNIX)
+        return connector_refuse_unix(connector, wanted);
+    if (!address_from_socket((const struct sockaddr *)wanted, len, &attempt->asked, &attempt->port) ||
+        attempt->socket.family != wanted->ss_family)
+        return EAFNOSUPPORT;
+    attempt->address = attempt->asked;
+    return connector_connect_socket(connector, attempt);
 }
 
 /* Returns the errno that the function gets, 0 for success. */
@@ -244,13 +252,7 @@ static int connector_connect(const struct connector *connector, const struct sec
                                         "function's process");
     if (error)
         return error;
-    if (address_from_socket((const struct sockaddr *)&wanted, len, &attempt.asked, &attempt.port)) {
-        attempt.address = attempt.asked;
-        error = connector_connect_socket(connector, &attempt, wanted.ss_family);
-    } else if (wanted.ss_family == AF_UNIX)
-        error = connector_refuse_unix(connector, &wanted);
-    else
-        error = EAFNOSUPPORT;
+    error = connector_connect_to(connector, &attempt, &wanted, len);
     caller_close_socket(&attempt.socket);
     return error;
 }

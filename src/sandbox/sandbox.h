@@ -104,9 +104,9 @@ struct sandbox_child {
 };
 
 /* Returns when the program has been exec'd (about 1.5 ms), or could not be: then nothing is left, and err
- * names the step that failed. ERR_NOT_INSTALLED when the program does not exist, or a gate is wanted
- * where there are no namespaces, ERR_UNAVAILABLE when
- * processes or memory are short. Copies what it needs of the spec. The caller reaps the child. */
+ * names the step that failed. ERR_NOT_INSTALLED when the program does not exist, or a gate is wanted where
+ * there are no namespaces, ERR_UNAVAILABLE when processes or memory are short. Copies what it needs of the
+ * spec. The caller reaps the child. */
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err);
 /* After the child was reaped: removes its cgroups and its scratch directory. *ret_oom: the memory limit
  * killed in it. *ret_processes: the process limit was hit. */

@@ -664,6 +664,23 @@ def test_processes_go_on_connecting_without_the_server(start_system, listen):
     assert run(function, code)[1] == "x"
 
 
+def test_new_versions_of_the_parts_keep_the_rule(start_system, listen):
+    listener = listen()
+    system = start_system()
+    function = deploy(system, "python", listener.entry, "127.0.0.0/8:*")
+    code = f"result = [error_of(lambda: connect(('127.0.0.1', port))) for port in ({listener.port}, {system.address[1]})]"
+    assert run(function, code) == ["x", REFUSED]
+    parts = system.platform_pids()
+    done = subprocess.run([system.bin_dir / "minifaas", "reload", "all", "--run-dir", system.run_dir],
+                          capture_output=True, text=True, timeout=90)  # fmt: skip
+    assert done.returncode == 0, done
+    assert run(function, code) == ["x", REFUSED]
+    faas.wait_until(lambda: not set(system.platform_pids().values()) & (set(parts.values()) - {system.pid}), 15,
+                    "the parts replaced")  # fmt: skip
+    assert run(function, code) == ["x", REFUSED]
+    assert system.platform_pids()["server"] != parts["server"]
+
+
 # Installs a filter that lets system calls fail, given by their numbers, and becomes the program.
 WITHOUT = r"""
 import ctypes, os, struct, sys
