@@ -104,8 +104,8 @@ def test_scopes(guarded):
              ("GET", "/strategy", None, "read"), ("PUT", "/strategy", "RR", "admin"),
              ("PUT", f"/deploy?name={hello.name}&lang=python", HELLO_PY, "deploy"),
              ("PUT", f"/function/{hello.name}/env/K", "v", "deploy"), ("GET", f"/function/{hello.name}/env", None, "read"),
-             ("PUT", f"/function/{hello.name}/secrets/K", "v", "deploy"), ("PATCH", f"/function/{hello.name}", "", "deploy"),
-             ("DELETE", f"/function/{hello.name}/secrets/K", None, "deploy"),
+             ("PUT", f"/function/{hello.name}/secrets/S", "v", "deploy"), ("PATCH", f"/function/{hello.name}", "", "deploy"),
+             ("DELETE", f"/function/{hello.name}/secrets/S", None, "deploy"),
              ("DELETE", "/function/nobody-has-this-name", None, "deploy")]  # fmt: skip
     for scopes, token in tokens.items():
         for method, path, body, wanted in wants:
