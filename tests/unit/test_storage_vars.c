@@ -225,8 +225,7 @@ static void what_is_no_file_of_ours_is_refused(void **state) {
         "{\"format\":1,\"function\":\"f\",\"env\":{\"FAAS_A\":\"\"},\"secrets\":{}}",
         "{\"format\":1,\"function\":\"f\",\"env\":{},\"secrets\":{\"A\":\"\"}}",
         "{\"format\":1,\"function\":\"f\",\"env\":{},\"secrets\":{\"A\":5}}",
-        "{\"format\":1,\"function\":\"f\",\"env\":{},\"secrets\":{\"A\":\"no base64 at all, not a bit of "
-        "it\"}}",
+        "{\"format\":1,\"function\":\"f\",\"env\":{},\"secrets\":{\"A\":\"no base64, not a bit of it\"}}",
         "{\"format\":1,\"function\":\"f\",\"env\":{},\"env\":{},\"secrets\":{}}",
     };
     struct err err;
