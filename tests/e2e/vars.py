@@ -14,14 +14,6 @@ int main(void) {
     return 0;
 }
 """
-RUST = """
-use std::io::Read;
-fn main() {
-    let mut name = String::new();
-    std::io::stdin().read_to_string(&mut name).unwrap();
-    print!("{}", std::env::var(&name).unwrap_or("-".to_string()));
-}
-"""
 SHOW = {
     "c": ("c", C),
     "js-handler": ("js", "exports.handler = async (name) => process.env[name] ?? '-';\n"),

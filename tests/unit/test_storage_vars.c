@@ -150,7 +150,7 @@ static void they_are_sorted_replaced_and_removed(void **state) {
 }
 
 static void assert_round_trip(const struct vars *vars) {
-    struct buf json = {0}, again = {0};
+    struct buf json = {0};
     struct vars *back = NULL;
     struct err err;
     assert_int_equal(vars_encode(vars, "hello", &json, &err), 0);
@@ -166,7 +166,6 @@ static void assert_round_trip(const struct vars *vars) {
     }
     assert_int_equal(vars_decode((const char *)json.data, json.len, "other", &back, &err), -ERR_BAD_REQUEST);
     buf_fini(&json);
-    buf_fini(&again);
     vars_unref(back);
 }
 
