@@ -62,8 +62,23 @@ uint64_t dispatch_next_id(struct dispatch *dispatch);
 void dispatch_rebuilt(struct dispatch *dispatch, struct storage_version *version, bool rebuilt);
 /* A function of this runtime is about to be deployed. */
 void dispatch_expect(struct dispatch *dispatch, enum runtime runtime);
-/* A version that was deployed now, and will be called: WASM workers make it ready. */
-void dispatch_warm(struct dispatch *dispatch, struct storage_version *version);
+
+/* Somebody who waits until WASM workers have made a version ready. Embedded; zeroed but for on_warm. */
+struct dispatch_warmth {
+    void (*on_warm)(struct dispatch_warmth *warmth); /* once */
+    /* The dispatcher's until then: */
+    struct dispatch *dispatch;
+    uint32_t key;
+    uint64_t missing; /* workers, a bit each */
+    struct loop_timer timer;
+    struct dispatch_warmth *next, *prev;
+};
+
+/* A version that was deployed now, and will be called: WASM workers make it ready, those that are idle at
+ * once. Says so when all have, or when 10 ms are over: a worker with calls does it later. Not before it
+ * returns. */
+void dispatch_warm(struct dispatch *dispatch, struct storage_version *version,
+                   struct dispatch_warmth *warmth);
 /* The version is no longer current: its processes end when they are idle. */
 void dispatch_retire(struct storage_version *version);
 enum { DISPATCH_RENEW_MS = 5 };

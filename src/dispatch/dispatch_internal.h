@@ -23,6 +23,7 @@ enum {
     DISPATCH_VERDICT_MS = 300,      /* how long an ended process waits for the server to say why */
     DISPATCH_RESERVE_S = 2,         /* how long after a quick call a worker is kept free of long ones */
     DISPATCH_WARM_MAX = 32,         /* functions that a new WASM worker makes ready ahead of need */
+    DISPATCH_WARM_MS = 10,          /* how long a deploy waits for workers that make it ready */
     DISPATCH_IDLE_S = 60,           /* an idle process is given back */
     DISPATCH_SPIN_CALLS = 2,        /* spins while so many calls or fewer are in flight */
     DISPATCH_SHORT_MS = 5,          /* a longer call closes the window of its function … */
@@ -98,6 +99,7 @@ struct dispatch {
     uint32_t unwanted; /* bits of runtimes that the server was told no function needs */
     bool crowded;      /* processes: all are in use, see starts.c */
     struct loop_timer sweep, reconnect, settle;
+    struct dispatch_warmth *warming; /* deploys that wait */
     /* The server. */
     int server_fd;
     struct loop_watch server_watch;
@@ -254,6 +256,8 @@ bool sweep_has_started(struct call *call, uint64_t now_ns);
 
 /* warm.c */
 void warm_worker(struct dispatch *dispatch, struct link *link); /* a new one */
+/* A worker has made the version of that key ready, or found that it cannot. */
+void warm_take(struct dispatch *dispatch, const struct link *link, uint32_t key);
 
 /* load.c */
 /* Part of the sweep: publishes what the WASM workers have to do. */

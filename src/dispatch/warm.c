@@ -1,5 +1,6 @@
 /* Functions that WASM workers make ready ahead of their first call: a new function on all of them, and on a
  * new worker those that were called last, then those that were deployed last. */
+#include "base/clock.h"
 #include "dispatch/dispatch_internal.h"
 
 static void warm_function(struct dispatch *dispatch, struct link *link, struct storage_version *version) {
@@ -8,10 +9,50 @@ static void warm_function(struct dispatch *dispatch, struct link *link, struct s
         wasm_load(dispatch, link, function, true);
 }
 
-void dispatch_warm(struct dispatch *dispatch, struct storage_version *version) {
+static void warm_end(struct dispatch_warmth *warmth) {
+    struct dispatch *dispatch = warmth->dispatch;
+    loop_disarm(dispatch->loop, &warmth->timer);
+    if (warmth->prev)
+        warmth->prev->next = warmth->next;
+    else
+        dispatch->warming = warmth->next;
+    if (warmth->next)
+        warmth->next->prev = warmth->prev;
+    warmth->on_warm(warmth);
+}
+
+static void warm_on_timer(struct loop_timer *timer) {
+    warm_end(timer->context);
+}
+
+void dispatch_warm(struct dispatch *dispatch, struct storage_version *version,
+                   struct dispatch_warmth *warmth) {
+    warmth->dispatch = dispatch;
+    warmth->key = version->key;
     for (uint32_t i = 0; version->meta.wasm && i < dispatch->worker_count; i++)
-        if (dispatch->wasm[i])
+        if (dispatch->wasm[i]) {
             warm_function(dispatch, dispatch->wasm[i], version);
+            warmth->missing |= 1ull << i;
+        }
+    warmth->timer = (struct loop_timer){.on_timer = warm_on_timer, .context = warmth};
+    loop_arm(dispatch->loop, &warmth->timer, warmth->missing ? DISPATCH_WARM_MS * CLOCK_NS_PER_MS : 0);
+    warmth->prev = NULL;
+    warmth->next = dispatch->warming;
+    if (dispatch->warming)
+        dispatch->warming->prev = warmth;
+    dispatch->warming = warmth;
+}
+
+void warm_take(struct dispatch *dispatch, const struct link *link, uint32_t key) {
+    struct dispatch_warmth *next;
+    for (struct dispatch_warmth *warmth = dispatch->warming; warmth; warmth = next) {
+        next = warmth->next;
+        if (warmth->key != key)
+            continue;
+        warmth->missing &= ~(1ull << link->worker);
+        if (!warmth->missing)
+            warm_end(warmth);
+    }
 }
 
 void warm_worker(struct dispatch *dispatch, struct link *link) {

@@ -295,6 +295,10 @@ void wasm_after_answer(struct dispatch *dispatch, struct link *link) {
 }
 
 static void wasm_on_frame(struct link *link, const struct frame *frame) {
+    if (frame->header.type == FRAME_LOADED && frame->header.length == 0) {
+        warm_take(link->owner, link, frame->header.key);
+        return;
+    }
     if (frame->header.type != FRAME_ANSWER) {
         link_kill(link);
         return;

@@ -20,6 +20,7 @@ struct deploy {
     char stage[1200];
     struct build build;
     struct job job;
+    struct dispatch_warmth warmth;
     struct buf source; /* rebuild: code.wasm */
     struct err err;
     char *error_text; /* owned: the compiler's messages, longer than err holds */
@@ -184,6 +185,12 @@ static void deploy_run_publish(struct job *job) {
     deploy->rc = storage_publish(deploy->gateway->storage, deploy->stage, &deploy->meta, &deploy->err);
 }
 
+static void deploy_on_warm(struct dispatch_warmth *warmth) {
+    struct deploy *deploy = (struct deploy *)((char *)warmth - offsetof(struct deploy, warmth));
+    deploy_respond_created(deploy);
+    deploy_free(deploy);
+}
+
 static void deploy_on_published(struct job *job) {
     struct deploy *deploy = (struct deploy *)((char *)job - offsetof(struct deploy, job));
     struct gateway *gateway = deploy->gateway;
@@ -201,12 +208,12 @@ static void deploy_on_published(struct job *job) {
         storage_unref(gateway->storage, before);
     }
     if (after) {
-        dispatch_warm(gateway->dispatch, after);
-        deploy_respond_created(deploy);
+        deploy->warmth.on_warm = deploy_on_warm;
+        dispatch_warm(gateway->dispatch, after, &deploy->warmth);
     } else {
         respond_err(gateway, deploy->conn, &deploy->err);
+        deploy_free(deploy);
     }
-    deploy_free(deploy);
 }
 
 static void deploy_on_built(struct build *build, const struct err *err) {

@@ -24,7 +24,8 @@ enum { FRAME_FORMAT = 1, FRAME_HEADER_BYTES = 32 };
     X(UNLOAD, 2, "gateway to worker", "nothing: forget `key`")                                               \
     X(CALL, 3, "gateway to worker", "head: the call's variables; body: the payload")                         \
     X(ANSWER, 4, "worker to gateway", "struct frame_answer, then head, output, log")                         \
-    X(LOADED, 5, "worker to gateway", "nothing: a LOAD of a Node.js or Python process is done")              \
+    X(LOADED, 5, "worker to gateway",                                                                        \
+      "nothing: a LOAD of a process, or a WASM worker's with `warm`, is done")                               \
     X(SKIPPED, 6, "worker to gateway", "u64: number of a withdrawn CALL, which a process has not run")
 
 enum frame_type {

@@ -106,7 +106,7 @@ static void functions_warm_later(struct functions *functions, uint32_t key) {
         functions->warm[(functions->warm_first + functions->warm_count++) % FUNCTIONS_WARM_MAX] = key;
 }
 
-void functions_warm_next(struct functions *functions) {
+uint32_t functions_warm_next(struct functions *functions) {
     uint32_t key = functions->warm[functions->warm_first];
     functions->warm_first = (functions->warm_first + 1) % FUNCTIONS_WARM_MAX;
     functions->warm_count--;
@@ -115,6 +115,7 @@ void functions_warm_next(struct functions *functions) {
     if (function && !function->module &&
         functions_make_ready(functions, function, FUNCTIONS_WARM_BYTES_MAX, &ignored) == 0)
         functions->ops->warm(functions->runtime, function->module, &function->limits);
+    return key;
 }
 
 /* --- all of them, by key --- */

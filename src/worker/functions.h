@@ -78,6 +78,6 @@ static inline bool functions_warm_waits(const struct functions *functions) {
 }
 /* Takes one of them: for a worker that has nothing else to do. What fails will fail at the first call, too.
  */
-void functions_warm_next(struct functions *functions);
+uint32_t functions_warm_next(struct functions *functions);
 
 #endif

@@ -263,8 +263,11 @@ static int worker_drain(struct worker *worker, size_t *ret_wanted, struct err *e
 /* Makes functions ready that will be called, until there is something to read. */
 static void worker_warm(struct worker *worker) {
     struct pollfd calls = {.fd = worker->calls_fd, .events = POLLIN};
-    while (functions_warm_waits(&worker->functions) && poll(&calls, 1, 0) == 0)
-        functions_warm_next(&worker->functions);
+    while (functions_warm_waits(&worker->functions) && poll(&calls, 1, 0) == 0) {
+        struct frame_header done = {
+            .type = FRAME_LOADED, .format = FRAME_FORMAT, .key = functions_warm_next(&worker->functions)};
+        worker_write(worker, (const uint8_t *)&done, sizeof done);
+    }
 }
 
 /* 1: something was read; 0: the gateway is gone. */

@@ -36,6 +36,8 @@ struct rig {
     struct page *page;
     struct buf in, out; /* answers not taken yet; frames not sent yet */
     uint64_t last_id;
+    uint32_t loaded[8]; /* keys of LOADED frames, since the worker started */
+    size_t loaded_count;
     /* The answer that rig_answer took last: */
     struct frame_header header;
     struct frame_answer answer;
@@ -301,6 +303,13 @@ static bool rig_has_answer(void) {
         fail_msg("%s", err.msg);
     if (got == 0)
         return false;
+    if (frame.header.type == FRAME_LOADED) {
+        assert_int_equal(frame.header.length, 0);
+        assert_true(rig.loaded_count < sizeof rig.loaded / sizeof rig.loaded[0]);
+        rig.loaded[rig.loaded_count++] = frame.header.key;
+        buf_consume(&rig.in, used);
+        return rig_has_answer();
+    }
     assert_int_equal(frame_decode_answer(&frame, &view, &err), 0);
     rig.header = frame.header;
     rig.answer = view.fixed;
@@ -385,6 +394,7 @@ static int rig_up(void **state) {
     (void)state;
     static const char *const limits[] = {"limit.memory_mb=16", "limit.timeout_ms=300", "limit.output_mb=1",
                                          "env.COLOUR=blue=green", NULL};
+    rig.loaded_count = 0;
     rig_start();
     rig_attach();
     rig_load(RIG_GUEST_KEY, "guest_1", limits);
@@ -749,6 +759,10 @@ static void a_function_is_made_ready_ahead_of_its_first_call(void **state) {
     rig_call(902, 0, "hello");
     rig_answer();
     assert_int_equal(rig.answer.code, ERR_ARTEFACT);
+    /* It said so of each, also of the one that it cannot make ready. */
+    assert_int_equal(rig.loaded_count, 3);
+    static const uint32_t warmed[] = {900, 902, 903};
+    assert_memory_equal(rig.loaded, warmed, sizeof warmed);
 }
 
 static void making_a_function_ready_runs_nothing_of_it(void **state) {
