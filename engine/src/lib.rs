@@ -88,6 +88,7 @@ pub struct faas_code {
     stop: usize,
 }
 
+#[allow(non_camel_case_types)] // as in C
 pub struct faas_exports {
     start: ModuleExport,
     memory: ModuleExport,
