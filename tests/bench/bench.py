@@ -63,6 +63,10 @@ class Bench:
         """Ours with that many workers, never more or fewer, and with these functions deployed."""
         return self._system(f"ours, {workers} workers", functions, workers=workers, workers_max=workers)
 
+    def system_set(self, name, *functions, **settings):
+        """The same with further settings, by their variables' names in lower case without FAAS_."""
+        return self._system(f"ours, {name}", functions, workers=2, workers_max=2, **settings)
+
     def system_as_shipped(self, *functions):
         return self._system("ours, as shipped", functions)
 

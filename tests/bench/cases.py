@@ -94,6 +94,19 @@ def shipped(bench):
     report.print_calls(bench.results, "shipped", "2 workers")
 
 
+@case("settings")
+def settings(bench):
+    """hello with a setting that is not the default, against the same without: spinning, and no sandbox"""
+    targets = {
+        "2 workers": Target(bench.system_with("hello")),
+        "spin_us=50": Target(bench.system_set("spinning", "hello", spin_us=50)),
+        "sandbox=off": Target(bench.system_set("no sandbox", "hello", sandbox="off")),
+        "do-nothing": Target(bench.do_nothing()),
+    }
+    measure_in_turn(bench, "settings", targets, {"64": 64, "1": 1})
+    report.print_calls(bench.results, "settings", "2 workers")
+
+
 @case("http")
 def http_only(bench):
     """our HTTP server with nothing behind it: what a call costs beyond this is behind it"""

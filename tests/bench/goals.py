@@ -75,6 +75,8 @@ GOALS = [
     at_least("… ÷ Deno's handler in the server process", None, 0.9, ratio("hello", "ours", "deno", 64, "rate")),
     at_most("one connection, both sides on one core: p50 ÷ do-nothing", 2.2, 1.8, ratio("hello", "ours", "do-nothing", "1, one core", "p50")),
     at_most("one connection, unpinned: p50 ÷ do-nothing", 1.6, 1.2, ratio("hello", "ours", "do-nothing", 1, "p50")),
+    at_most("… with FAAS_SPIN_US=50", None, 1.2, ratio("settings", "spin_us=50", "do-nothing", 1, "p50")),
+    at_least("hello in C, 64 connections: calls/s ÷ the same without a sandbox", 0.97, None, ratio("settings", "2 workers", "sandbox=off", 64, "rate")),
     at_least("fib 25 in C, 64 connections ÷ gcc -O2 in the do-nothing server", 0.70, 0.9, ratio("fib", "ours", "do-nothing", 64, "rate")),
     at_least("hello in JavaScript ÷ Node's http", 0.8, 1.2, ratio("script", "ours, JavaScript", "node", 64, "rate")),
     at_least("hello in Python ÷ uvicorn with uvloop", 1.5, 2.5, ratio("script", "ours, Python", "uvicorn", 64, "rate")),
