@@ -38,14 +38,14 @@ hostile() { # about three minutes
     MINIFAAS_BIN="$root/build/bin" PYTHONDONTWRITEBYTECODE=1 "$venv_dir/bin/pytest" -q -o cache_dir="$scratch/pytest-hostile" \
         -n 2 --dist loadgroup -rs tests/hostile
 }
-fuzz() { # 12 seconds a target, from a copy of the stored corpus
+fuzz() { # 11 seconds a target, from a copy of the stored corpus
     local program target status=0
     for program in build/fuzz/fuzz_*; do
         [ -f "$program" ] && [ -x "$program" ] || continue
         target=${program##*/fuzz_}
         mkdir -p "$scratch/$target"
         cp "tests/fuzz/corpus/$target"/* "$scratch/$target/" 2>/dev/null
-        "$program" -max_total_time=12 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
+        "$program" -max_total_time=11 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 -verbosity=0 \
             -artifact_prefix="$root/build/fuzz/" "$scratch/$target" >"$scratch/$target.log" 2>&1
         if [ $? = 0 ]; then
             echo "$target: $(sed -n 's/^stat::number_of_executed_units: */runs: /p' "$scratch/$target.log")"
