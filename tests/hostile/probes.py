@@ -43,7 +43,7 @@ def refused(file, *causes):
 
 def builds(file, *causes):
     """Either its deploy is 422, or it does nothing."""
-    return Probe(file, build=causes or BUILD, says="", params=SHORT)
+    return Probe(file, build=causes or BUILD, says="")
 
 
 def late(file, says="ready", **more):
@@ -153,7 +153,7 @@ PROBES = [
     bomb("js/deep_recursion", ("crash", "exit", "exception"), (500, 502)),
     bomb("js/endless_output", "output", params={"output_mb": 1}, seen="any"),
     bomb("js/exit_code", "exit"),
-    Probe("js/heap_snapshot", params={"tmp_mb": 8, "timeout_ms": 20000}, seen="any"),
+    Probe("js/heap_snapshot", params={"tmp_mb": 8, "timeout_ms": 60000}, seen="any"),
     Probe("js/state_left", calls=2, seen="any"),
     bomb("js/forge_frame", ("bad_answer", "crash"), 502, says="", params=HANDLER),
     Probe("js/close_all", (200, 502), (None, "bad_answer", "crash"), says="", params=HANDLER, calls=3),
