@@ -211,7 +211,8 @@ static void init_set_up(struct init_plan *plan) {
     }
     if (!plan->privileged && !init_map_user(plan->proc_fd, plan->user, plan->group))
         init_fail(plan->report_fd, "user namespace");
-    if (!root_build(plan->spec, &step))
+    if (plan->template_fd > 0 ? !root_copy(plan->template_fd, plan->spec, &step)
+                              : !root_build(plan->spec, &step))
         init_fail(plan->report_fd, step);
     close(plan->proc_fd);
     init_open_proc(plan);
@@ -242,6 +243,8 @@ void init_run(const struct init_plan *prepared) {
     prctl(PR_SET_NAME, plan->spec->comm);
     setsid();
     init_forget_parent(plan);
+    if (plan->network_fd > 0 && setns(plan->network_fd, CLONE_NEWNET) != 0)
+        init_fail(plan->report_fd, "network");
     struct page *page = init_map_page(plan->spec->page_fd);
     int fds[SANDBOX_FDS_MAX];
     init_lift_fds(plan, fds);

@@ -28,9 +28,11 @@ struct init_plan {
     int report_fd; /* write end of a pipe: a struct init_report when a step fails; closed by the exec */
     char *arguments, *arguments_end; /* the parent's, to be overwritten */
     char *environment, *environment_end;
-    int proc_fd; /* the init's: /proc, also when the program will not see it */
-    int gate_fd; /* the spec's, above the descriptors that the program gets; 0 = no network */
-    int dns_fd;  /* the broker's socket in the network of the sandbox */
+    int proc_fd;     /* the init's: /proc, also when the program will not see it */
+    int template_fd; /* > 0: pidfd of a process whose root is to be copied */
+    int network_fd;  /* > 0: a network namespace that was made ahead, to be entered */
+    int gate_fd;     /* the spec's, above the descriptors that the program gets; 0 = no network */
+    int dns_fd;      /* the broker's socket in the network of the sandbox */
 };
 
 struct init_report {

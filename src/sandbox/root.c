@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/mount.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -163,13 +164,10 @@ static bool root_attach_all(const struct sandbox_spec *spec, const int *binds, c
            symlink("/tmp", "dev/shm") == 0;
 }
 
-static bool root_mount_own(const struct sandbox_spec *spec, const char **ret_step) {
+/* Below the current directory. */
+static bool root_mount_fresh(const struct sandbox_spec *spec, const char **ret_step) {
     char options[96];
     *ret_step = "/proc";
-    if (mkdir("proc", 0555) != 0)
-        return false;
-    if (spec->proc_exe && (mkdir("proc/self", 0555) != 0 || symlink(spec->proc_exe, "proc/self/exe") != 0))
-        return false;
     if (mount("proc", "proc", "proc", ROOT_MS_NOSUID | ROOT_MS_NODEV | ROOT_MS_NOEXEC, NULL) != 0)
         return false;
     *ret_step = "/tmp";
@@ -180,8 +178,16 @@ static bool root_mount_own(const struct sandbox_spec *spec, const char **ret_ste
                  1024 + spec->tmp_mb * 64);
     else
         snprintf(options, sizeof options, "mode=1777,size=4096,nr_inodes=1");
-    return mkdir("tmp", 01777) == 0 &&
-           mount("tmpfs", "tmp", "tmpfs", ROOT_MS_NOSUID | ROOT_MS_NODEV, options) == 0;
+    return mount("tmpfs", "tmp", "tmpfs", ROOT_MS_NOSUID | ROOT_MS_NODEV, options) == 0;
+}
+
+static bool root_mount_own(const struct sandbox_spec *spec, const char **ret_step) {
+    *ret_step = "/proc";
+    if (mkdir("proc", 0555) != 0 || mkdir("tmp", 01777) != 0)
+        return false;
+    if (spec->proc_exe && (mkdir("proc/self", 0555) != 0 || symlink(spec->proc_exe, "proc/self/exe") != 0))
+        return false;
+    return root_mount_fresh(spec, ret_step);
 }
 
 /* In a chroot "/" is not a mount point, and pivot_root needs one: makes it one and steps on it. */
@@ -213,6 +219,13 @@ bool root_build(const struct sandbox_spec *spec, const char **ret_step) {
     if (syscall(SYS_pivot_root, ".", ".") != 0 || umount2(".", ROOT_MNT_DETACH) != 0 || chdir("/") != 0)
         return false;
     return root_restrict(AT_FDCWD, "/", 0, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+}
+
+bool root_copy(int pidfd, const struct sandbox_spec *spec, const char **ret_step) {
+    *ret_step = "template";
+    /* What is covered by the new /proc and /tmp is the template's, and nobody inside can uncover it. */
+    return setns(pidfd, CLONE_NEWNS) == 0 && unshare(CLONE_NEWNS) == 0 && chdir("/") == 0 &&
+           root_mount_fresh(spec, ret_step);
 }
 
 bool root_hide_proc(void) {

@@ -10,6 +10,9 @@
  * *ret_step, what failed (borrowed from the spec, or constant). */
 bool root_build(const struct sandbox_spec *spec, const char **ret_step);
 
+/* The same by a copy of another process's root (a pidfd) that has the spec's binds. */
+bool root_copy(int pidfd, const struct sandbox_spec *spec, const char **ret_step);
+
 /* Takes /proc away again; a descriptor of it stays good. */
 bool root_hide_proc(void);
 

@@ -14,13 +14,16 @@
 #include "sandbox/cgroup.h"
 #include "sandbox/init.h"
 #include "sandbox/landlock.h"
+#include "sandbox/network.h"
 #include "sandbox/probe.h"
 #include "sandbox/program.h"
 #include "sandbox/scratch.h"
 #include "sandbox/seccomp.h"
+#include "sandbox/template.h"
 #include "sandbox/spec.h"
 
 enum { SANDBOX_START_MS = 20000 };
+static bool sandbox_prepares;
 
 /* Where the kernel shows our arguments and environment. Zeroes when it does not say. */
 static void sandbox_find_texts(struct init_plan *plan) {
@@ -46,19 +49,23 @@ static void sandbox_find_texts(struct init_plan *plan) {
     plan->environment_end = (char *)addresses[3];
 }
 
-static pid_t sandbox_clone(enum probe_mode mode, int into_cgroup_fd, int *ret_pidfd) {
+static pid_t sandbox_clone(enum probe_mode mode, const struct init_plan *plan, int *ret_pidfd) {
     if (mode == PROBE_NONE || mode == PROBE_OFF)
         return (pid_t)syscall(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, ret_pidfd, 0, 0);
     struct clone_args args = {
-        .flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_PIDFD,
+        .flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD,
         .exit_signal = SIGCHLD,
         .pidfd = (uint64_t)(uintptr_t)ret_pidfd,
     };
     if (mode == PROBE_USER)
         args.flags |= CLONE_NEWUSER;
-    if (into_cgroup_fd >= 0) {
+    if (plan->template_fd <= 0)
+        args.flags |= CLONE_NEWNS;
+    if (plan->network_fd <= 0)
+        args.flags |= CLONE_NEWNET;
+    if (plan->groups.into_fd >= 0) {
         args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = (uint64_t)(unsigned)into_cgroup_fd;
+        args.cgroup = (uint64_t)(unsigned)plan->groups.into_fd;
     }
     return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
@@ -115,7 +122,7 @@ static int sandbox_start_child(enum probe_mode mode, struct init_plan *plan, str
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
     int pidfd = -1;
-    pid_t pid = sandbox_clone(mode, plan->groups.into_fd, &pidfd);
+    pid_t pid = sandbox_clone(mode, plan, &pidfd);
     if (pid == 0)
         init_run(plan);
     int saved = errno;
@@ -173,8 +180,14 @@ int sandbox_start_as(const struct probe *probe, const struct sandbox_spec *spec,
     child.own_user = host_paths && plan.privileged;
     if (host_paths && !scratch_make(child.scratch, sizeof child.scratch))
         failed = err_sys(err, "a temporary directory");
+    /* What a program is not waiting for is made ahead in a process that lives on, not by a builder. */
+    MEM_CLOSE_FD int network_fd = sandbox_prepares && probe->mode == PROBE_ROOT ? network_take() : -1;
+    plan.network_fd = network_fd;
+    plan.template_fd = sandbox_prepares ? template_find(probe, copy) : 0;
     if (!failed)
         failed = sandbox_start_child(probe->mode, &plan, &child, err);
+    if (sandbox_prepares && probe->mode == PROBE_ROOT)
+        network_prepare();
     cgroup_entry_close(&plan.groups);
     if (failed && child.pid < 0)
         sandbox_finish(&child, &(bool){false}, &(bool){false});
@@ -218,6 +231,12 @@ void sandbox_finish(struct sandbox_child *child, bool *ret_oom, bool *ret_proces
     child->scratch[0] = 0;
 }
 
+void sandbox_prepare(void) {
+    sandbox_prepares = true;
+}
+
 void sandbox_fini(void) {
+    network_fini();
+    template_fini();
     cgroup_fini();
 }

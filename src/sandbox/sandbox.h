@@ -103,10 +103,10 @@ struct sandbox_child {
     char scratch[64]; /* what stood in for its /tmp, "" = none */
 };
 
-/* Returns when the program has been exec'd (about 1.5 ms), or could not be: then nothing is left, and err
- * names the step that failed. ERR_NOT_INSTALLED when the program does not exist, or a gate is wanted where
- * there are no namespaces, ERR_UNAVAILABLE when processes or memory are short. Copies what it needs of the
- * spec. The caller reaps the child. */
+/* Returns when the program has been exec'd (about 1 ms above what the process itself takes), or could not be:
+ * then nothing is left, and err names the step that failed. ERR_NOT_INSTALLED when the program does not
+ * exist, or a gate is wanted where there are no namespaces, ERR_UNAVAILABLE when processes or memory are
+ * short. Copies what it needs of the spec. The caller reaps the child. */
 int sandbox_start(const struct sandbox_spec *spec, struct sandbox_child *ret_child, struct err *err);
 /* After the child was reaped: removes its cgroups and its scratch directory. *ret_oom: the memory limit
  * killed in it. *ret_processes: the process limit was hit. */
@@ -124,6 +124,8 @@ bool sandbox_has_root(void);
 const char *sandbox_tier_name(enum sandbox_tier tier);
 /* One line for people: the tier, and what is missing for the full one. */
 void sandbox_describe(char *ret_text, size_t size);
+/* This process will start many: from the first on, part of the next is made ahead. */
+void sandbox_prepare(void);
 /* Before the process ends: removes the directory of its control groups. (One that did not get here is cleaned
  * up by the next process that starts a sandbox.) */
 void sandbox_fini(void);

@@ -401,6 +401,7 @@ int server_run(const struct config *config, const char *parts_dir, struct err *e
     snprintf(server->path, sizeof server->path, "%s/faas_server.sock", config->run_dir);
     server_raise_limits();
     int rc = sandbox_use(config->sandbox, err);
+    sandbox_prepare();
     if (rc == 0)
         rc = loop_new(&server->loop, err);
     if (rc == 0)

@@ -306,6 +306,7 @@ static void a_program_that_is_missing_is_an_error_and_leaves_nothing(void **stat
     test_start(&run);
     test_finish(&run);
     buf_fini(&run.output);
+    sandbox_fini(); /* what was made ahead */
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
 }
@@ -402,5 +403,8 @@ int main(void) {
         cmocka_unit_test(without_proc_there_is_only_the_link),
         cmocka_unit_test(our_control_group_is_found),
     };
-    return cmocka_run_group_tests(tests, NULL, close_sandboxes);
+    int failed = cmocka_run_group_tests_name("built at the start", tests, NULL, close_sandboxes);
+    sandbox_prepare();
+    return failed +
+           cmocka_run_group_tests_name("copied from what stands ready", tests, NULL, close_sandboxes);
 }
