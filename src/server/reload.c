@@ -18,10 +18,6 @@
 /* For one part: a server's workers have to boot, a gateway waits for writes to the disk. */
 #define RELOAD_PATIENCE_NS (60 * CLOCK_NS_PER_S)
 
-/* The gateway before the server: it gets the idle processes of the one before it, and functions that have
- * processes keep them until the new server has booted others. */
-static const int reload_order[SUPERVISOR_PARTS] = {0, 2, 1};
-
 static void reload_next(struct supervisor *supervisor);
 
 static void reload_report(struct supervisor *supervisor, const char *text) {
@@ -149,8 +145,7 @@ static void reload_next(struct supervisor *supervisor) {
     struct err err;
     if (supervisor->replacing)
         return;
-    for (int at = 0; at < SUPERVISOR_PARTS; at++) {
-        int i = reload_order[at];
+    for (int i = 0; i < SUPERVISOR_PARTS; i++) {
         struct supervisor_part *part = &supervisor->parts[i];
         if (!(supervisor->wanted & 1u << i))
             continue;

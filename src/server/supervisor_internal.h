@@ -28,7 +28,8 @@ struct supervisor {
     struct loop *loop;
     const char *parts_dir;
     int listen_fd, lock_fd;
-    /* In the order of their start; stopped from the last to the first. */
+    /* In the order of their start; stopped from the last to the first, replaced from the first to the last.
+     */
     struct supervisor_part parts[SUPERVISOR_PARTS];
     bool stopping, killing;
     bool had_terminal;
