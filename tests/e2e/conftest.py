@@ -59,3 +59,8 @@ def start_process():
         print(process.text())
         if process.popen.poll() is None:
             process.kill_tree()
+
+
+def pytest_configure(config):
+    """Also a run without pytest-xdist knows its marker."""
+    config.addinivalue_line("markers", "xdist_group(name): tests of a group run in one process, in turn")

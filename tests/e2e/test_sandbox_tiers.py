@@ -12,6 +12,7 @@ import faas
 
 ORDINARY = 1000
 HELLO_PY = "print('hello')\n"
+SEALED = pytest.mark.skipif("asan" in str(faas.BIN), reason="the workers of a sanitizer's build do not seal themselves")
 ROOT = pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="needs root and setpriv")
 # Root of a user namespace that allows no further ones and has no capability: as in a container without rights.
 NEITHER = ["unshare", "--user", "--map-root-user", "sh", "-c",
@@ -85,6 +86,7 @@ def test_all_walls_as_root(start_system):
     assert "tier 'full': namespaces, user ids of their own, control group" in line and "missing" not in line
 
 
+@SEALED
 @ROOT
 def test_a_worker_is_behind_the_second_wall(start_system):
     system = start_system(FAAS_WORKERS=1)
@@ -184,6 +186,7 @@ def handler(event, context):
 # --- an ordinary user -------------------------------------------------------------------------------------------------
 
 
+@SEALED
 @ROOT
 def test_namespaces_of_an_ordinary_user():
     with as_ordinary_user(FAAS_WORKERS=1) as system:
@@ -234,6 +237,7 @@ def bare():
         faas.wait_until(lambda: not list(Path("/tmp").glob(f"minifaas-tmp-{server}-*")), 10, "nothing left in /tmp")
 
 
+@SEALED
 def test_without_namespaces_the_other_walls_stand(bare):
     assert tier(bare) == "process"
     (line,) = (line for line in bare.process.lines if "sandbox: tier" in line)

@@ -85,7 +85,8 @@ static uint32_t test_ask(enum sandbox_kind kind, const struct seccomp_options *o
         memcpy(data.args, arguments, sizeof data.args);
     return test_run(program, len, &data);
 }
-#define TEST_ASK(kind, number, ...) test_ask(kind, &test_plain, number, (const uint64_t[6]){__VA_ARGS__})
+#define TEST_ASK(kind, number, ...)                                                                          \
+    test_ask((enum sandbox_kind)(kind), &test_plain, number, (const uint64_t[6]){__VA_ARGS__})
 
 static void every_row_of_the_table_holds(void **state) {
     (void)state;
