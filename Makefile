@@ -151,7 +151,6 @@ $(unsanitized:%=$(BIN)/%): $(BIN)/%: FORCE
 	@$(MAKE) MODE= BUILD=build build/bin/$*
 	@mkdir -p $(@D)
 	$(Q)cmp -s build/bin/$* $@ || cp build/bin/$* $@
-FORCE:
 
 RUNTIME_FILES := $(patsubst ./%,%,$(shell find runtimes -type f ! -path '*/__pycache__/*' 2>/dev/null))
 runtimes: $(RUNTIME_FILES:%=$(BIN)/%) $(BIN)/runtimes/python/__pycache__
@@ -235,6 +234,6 @@ install: $(install_needs)
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all runtimes tests test-unit sanitize fuzzers fuzz benches bench tidy format-check install clean
+.PHONY: FORCE all runtimes tests test-unit sanitize fuzzers fuzz benches bench tidy format-check install clean
 .SECONDARY:
 -include $(if $(builds),$(shell find $(OBJ) -name '*.d' 2>/dev/null))

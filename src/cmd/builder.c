@@ -111,11 +111,11 @@ int main(int argc, char **argv) {
         failed = arguments.rebuild ? builder_rebuild(&builder, STDIN_FILENO, &err)
                                    : builder_build(&builder, STDIN_FILENO, &err);
     sandbox_fini();
-    if (failed == -ERR_DRAINING)
-        return MAIN_STOPPED;
-    builder_answer(&builder, failed, &err, &answer);
+    bool stopped = failed == -ERR_DRAINING;
+    if (!stopped)
+        builder_answer(&builder, failed, &err, &answer);
     builder_fini(&builder);
-    int printed = print(&answer);
+    int printed = stopped ? MAIN_STOPPED : print(&answer);
     buf_fini(&answer);
     return printed;
 }
