@@ -38,7 +38,7 @@ faults() { # about two minutes; FAULTS_SWEEP=1 tries every call, which takes an 
 }
 hostile() { # about three minutes
     MINIFAAS_BIN="$root/build/bin" PYTHONDONTWRITEBYTECODE=1 "$venv_dir/bin/pytest" -q -o cache_dir="$scratch/pytest-hostile" \
-        -n 3 --dist loadgroup -rs tests/hostile
+        -n 2 --dist loadgroup -rs tests/hostile
 }
 fuzz() { # 5 seconds a target, from a copy of the stored corpus
     local program target status=0
