@@ -173,17 +173,9 @@ static void balancer_on_connect(struct loop_watch *watch, uint32_t events) {
     (void)events;
     struct balancer *balancer = watch->context;
     struct err err;
-    int fd = -1;
-    int rc = message_accept(watch->fd, &fd, &err);
-    if (rc < 0)
-        log_event("%s", err.msg);
-    if (rc <= 0)
+    int fd = peer_accept(watch->fd, balancer->client_count, BALANCER_CLIENTS);
+    if (fd < 0)
         return;
-    if (balancer->client_count >= BALANCER_CLIENTS) {
-        log_event("more than %d connections; refused one", BALANCER_CLIENTS);
-        close(fd);
-        return;
-    }
     struct balancer_client *client = calloc(1, sizeof *client);
     if (!client) {
         log_event("no memory for a connection");

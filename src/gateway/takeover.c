@@ -191,17 +191,8 @@ static void takeover_on_connect(struct loop_watch *watch, uint32_t events) {
     (void)events;
     struct takeover *takeover = watch->context;
     struct err err;
-    int fd = -1;
-    int rc = message_accept(watch->fd, &fd, &err);
-    if (rc < 0)
-        log_event("%s", err.msg);
-    if (rc <= 0)
-        return;
-    if (peer_is_open(&takeover->next)) {
-        close(fd);
-        return;
-    }
-    if (peer_open(&takeover->next, fd, &err) < 0)
+    int fd = peer_accept(watch->fd, peer_is_open(&takeover->next), 1);
+    if (fd >= 0 && peer_open(&takeover->next, fd, &err) < 0)
         log_event("%s", err.msg);
 }
 

@@ -66,16 +66,9 @@ static void control_on_connect(struct loop_watch *watch, uint32_t events) {
     (void)events;
     struct control *control = watch->context;
     struct err err;
-    int fd = -1;
-    int rc = message_accept(watch->fd, &fd, &err);
-    if (rc < 0)
-        log_event("%s", err.msg);
-    if (rc <= 0)
+    int fd = peer_accept(watch->fd, control->client_count, CONTROL_CLIENTS);
+    if (fd < 0)
         return;
-    if (control->client_count >= CONTROL_CLIENTS) {
-        close(fd);
-        return;
-    }
     struct control_client *client = mem_zalloc(sizeof *client);
     client->control = control;
     client->peer = (struct peer){.loop = control->loop,

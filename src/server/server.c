@@ -122,17 +122,9 @@ static void server_on_connect(struct loop_watch *watch, uint32_t events) {
     (void)events;
     struct server *server = watch->context;
     struct err err;
-    int fd = -1;
-    int rc = message_accept(watch->fd, &fd, &err);
-    if (rc < 0)
-        log_event("%s", err.msg);
-    if (rc <= 0)
+    int fd = peer_accept(watch->fd, server->client_count, SERVER_CLIENTS);
+    if (fd < 0)
         return;
-    if (server->client_count >= SERVER_CLIENTS) {
-        log_event("more than %d connections; refused one", SERVER_CLIENTS);
-        close(fd);
-        return;
-    }
     struct server_client *client = calloc(1, sizeof *client);
     if (!client) {
         log_event("no memory for a connection");

@@ -6,6 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "base/mem.h"
+
 enum { PEER_MESSAGES_PER_EVENT = 64 };
 
 struct peer_queued {
@@ -76,6 +79,18 @@ static void peer_on_event(struct loop_watch *watch, uint32_t events) {
         if (!peer_is_open(peer))
             return;
     }
+}
+
+int peer_accept(int listen_fd, int count, int most) {
+    struct err err;
+    int fd = -1;
+    if (message_accept(listen_fd, &fd, &err) < 0)
+        log_event("%s", err.msg);
+    if (fd >= 0 && count >= most) {
+        log_event("more than %d connections; refused one", most);
+        mem_close_fd(&fd);
+    }
+    return fd;
 }
 
 int peer_open(struct peer *peer, int fd, struct err *err) {

@@ -29,6 +29,9 @@ struct peer {
     int queued;
 };
 
+/* Takes a connection that waits at a listening message socket; -1 when there is none, or when `count` of
+ * `most` are there already: that one is closed, and logged. */
+int peer_accept(int listen_fd, int count, int most);
 /* loop, on_message, on_close and context are set; the rest is overwritten. Takes fd, also when it fails. */
 int peer_open(struct peer *peer, int fd, struct err *err);
 /* Safe on a peer that is closed, or zeroed with watch.fd -1. */
